@@ -1,0 +1,156 @@
+"""Checks an answer's text against its constraint, whoever enforced it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from oumi_core.errors import ConfigError
+from oumi_core.guided.constraint import Choice, Constraint, JsonSchema, Regex
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jsonschema.protocols import Validator
+
+__all__ = ["Accepted", "Fault", "checker_for"]
+
+_SHOWN = 200
+"""Characters of a fault that are shown; a schema's fault may quote a whole answer."""
+
+
+@attrs.frozen
+class Accepted:
+    """The answer fits.
+
+    Attributes:
+        parsed: its value; see `Result.parsed`.
+        checked: False where the answer could not be checked and is taken as it is.
+    """
+
+    parsed: Any
+    checked: bool = True
+
+
+@attrs.frozen
+class Fault:
+    """The answer does not fit.
+
+    Attributes:
+        reason: where and why, in words that help a person, or a model that is asked again.
+    """
+
+    reason: str
+
+
+
+def checker_for(constraint: Constraint) -> Callable[[str], Accepted | Fault]:
+    """A function that checks answers against `constraint`; made once, called for every row.
+
+    A grammar is checked where llguidance is installed (the extra `grammar`), else accepted with
+    `checked=False`.
+
+    Raises:
+        ConfigError: the grammar is not one.
+    """
+    if isinstance(constraint, JsonSchema):
+        return _json_checker(constraint)
+    if isinstance(constraint, Regex):
+        return _regex_checker(constraint.pattern)
+    if isinstance(constraint, Choice):
+        return _choice_checker(constraint.options)
+    return _grammar_checker(constraint.text)
+
+
+def _json_checker(constraint: JsonSchema) -> Callable[[str], Accepted | Fault]:
+    validator = _validator(constraint.schema)
+
+    def check(text: str) -> Accepted | Fault:
+        try:
+            value = msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            return Fault(f"not JSON: {error}")
+        fault = next(validator.iter_errors(value), None)
+        if fault is not None:
+            where = "/".join(str(part) for part in fault.absolute_path)
+            return Fault(f"does not fit the schema at /{where}: {fault.message[:_SHOWN]}")
+        return _as_class(value, text, constraint.type)
+
+    return check
+
+
+def _validator(schema: dict[str, Any] | bool) -> Validator:
+    # Import on use: jsonschema costs 90 ms, and most runs have no schema.
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+    from referencing import Registry  # noqa: PLC0415
+
+    # An empty registry: jsonschema would otherwise fetch a `$ref` from the network.
+    registry: Registry[Any] = Registry()
+    validator: Validator = validator_for(schema)(schema, registry=registry)
+    return validator
+
+
+def _as_class(value: Any, text: str, cls: type[Any] | None) -> Accepted | Fault:
+    if cls is None:
+        return Accepted(value)
+    try:
+        if hasattr(cls, "model_validate_json"):
+            return Accepted(cls.model_validate_json(text))
+        return Accepted(msgspec.convert(value, cls))
+    except ValueError as error:  # pydantic's and msgspec's ValidationError are both ValueErrors
+        return Fault(f"does not make a {cls.__name__}: {str(error)[:_SHOWN]}")
+
+
+def _regex_checker(pattern: str) -> Callable[[str], Accepted | Fault]:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> Accepted | Fault:
+        if compiled.fullmatch(text):
+            return Accepted(text)
+        return Fault(f"does not match the regex {pattern!r}"[:_SHOWN])
+
+    return check
+
+
+def _choice_checker(options: tuple[str, ...]) -> Callable[[str], Accepted | Fault]:
+    allowed = frozenset(options)
+
+    def check(text: str) -> Accepted | Fault:
+        if text in allowed:
+            return Accepted(text)
+        return Fault(f"is not one of {list(options)}"[:_SHOWN])
+
+    return check
+
+
+def _grammar_checker(gbnf: str) -> Callable[[str], Accepted | Fault]:
+    try:
+        # Import on use: it comes with the extra `grammar`.
+        from llguidance import LLMatcher, LLTokenizer  # noqa: PLC0415
+        from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark  # noqa: PLC0415
+    except ImportError:
+        return lambda text: Accepted(text, checked=False)
+
+    where = "generation.guided_decoding.grammar"
+    try:
+        grammar = LLMatcher.grammar_from_lark(gbnf_to_lark(gbnf))
+    except GbnfToLarkError as error:
+        raise ConfigError(f"{where}: not a grammar in GBNF: {error}") from error
+    tokenizer = LLTokenizer("byte")  # a token a byte: the check needs no model's tokenizer
+    matcher = LLMatcher(tokenizer, grammar)
+    if matcher.is_error():
+        raise ConfigError(f"{where}: not a grammar in GBNF: {matcher.get_error()}")
+
+    def check(text: str) -> Accepted | Fault:
+        matcher.reset()
+        data = text.encode()
+        taken = matcher.try_consume_tokens(list(data))
+        if taken < len(data):
+            at = len(data[:taken].decode(errors="ignore"))
+            return Fault(f"leaves the grammar at character {at}")
+        return Accepted(text) if matcher.is_accepting() else Fault("ends before the grammar does")
+
+    return check

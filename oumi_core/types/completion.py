@@ -1,0 +1,98 @@
+"""What an engine answers with: a completion, whole or in pieces."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oumi_core.types.conversation import Message
+
+__all__ = ["Chunk", "Completion", "FinishReason", "Usage"]
+
+
+class FinishReason(StrEnum):
+    """Why the model stopped; the values of the chat-completions format, and two of ours."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class Usage:
+    """Tokens, as the engine counted them.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt, cached ones included.
+        completion_tokens: tokens of the answer, reasoning included.
+        total_tokens: the sum as the engine gave it; by default the sum of the two.
+        cached_tokens: prompt tokens read from the provider's cache; None if it does not say.
+        cache_creation_tokens: prompt tokens written to that cache; None if it does not say.
+        reasoning_tokens: completion tokens spent on reasoning; None if it does not say.
+    """
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = attrs.field(
+        default=attrs.Factory(lambda self: self.prompt_tokens + self.completion_tokens, True)  # noqa: FBT003
+    )
+    cached_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    def to_dict(self) -> dict[str, int]:
+        """The counts that are known, by name."""
+        return attrs.asdict(self, filter=lambda _, value: value is not None)
+
+
+@attrs.frozen
+class Completion:
+    """One answer of an engine.
+
+    Attributes:
+        message: the reply, with the role `assistant`.
+        finish_reason: why the model stopped.
+        usage: token counts; None if the engine has none.
+        model: the model as the engine names it in its answer; None if it does not.
+        request_id: the server's id of the request; None if it has none.
+        refusal: the model's words where it declined to answer; None otherwise.
+        logprobs: log probabilities in the chat-completions format, as received; None if none.
+        alternatives: the other choices, where more than one was asked for.
+        time_to_first_token: seconds from the call to the first piece; None if not streamed.
+    """
+
+    message: Message
+    finish_reason: FinishReason = FinishReason.UNKNOWN
+    usage: Usage | None = None
+    model: str | None = None
+    request_id: str | None = None
+    refusal: str | None = None
+    logprobs: Mapping[str, Any] | None = None
+    alternatives: tuple[Message, ...] = ()
+    time_to_first_token: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The reply's text; empty if it holds only tool calls."""
+        return self.message.text
+
+
+@attrs.frozen
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: what follows the text so far; may be empty.
+        reasoning: what follows the reasoning so far; may be empty.
+    """
+
+    text: str = ""
+    reasoning: str = ""
