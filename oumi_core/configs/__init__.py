@@ -1,0 +1,15 @@
+"""The configs: frozen, checked when they are made, read from and written to Oumi's YAML."""
+
+from oumi_core.configs.generation_params import GenerationParams
+from oumi_core.configs.guided_decoding_params import GuidedDecodingParams
+from oumi_core.configs.inference_config import InferenceConfig
+from oumi_core.configs.model_params import ModelParams
+from oumi_core.configs.remote_params import RemoteParams
+
+__all__ = [
+    "GenerationParams",
+    "GuidedDecodingParams",
+    "InferenceConfig",
+    "ModelParams",
+    "RemoteParams",
+]
