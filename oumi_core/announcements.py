@@ -6,12 +6,11 @@ Nothing here imports a plugin. `importlib.metadata` is imported on the first sca
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from oumi_core.known_plugins import BUILT_IN, BUILT_IN_MODULE, CORE
+from oumi_core.plugin_names import BUILT_IN, BUILT_IN_MODULE, CORE, canonical, normalise
 from oumi_core.providers import PROVIDERS_GROUP, read_providers
 
 if TYPE_CHECKING:
@@ -28,8 +27,6 @@ __all__ = [
     "RETRY_POLICY",
     "Announced",
     "Kind",
-    "canonical",
-    "normalise",
     "scan_installed",
 ]
 
@@ -55,7 +52,9 @@ ENGINE: Final = Kind("engine", "engine", "oumi.engines", "oumi_engines")
 GUIDED_DECODER: Final = Kind(
     "guided-decoder", "guided decoder", "oumi.guided_decoding", "oumi_guided_decoders"
 )
-BATCH_BACKEND: Final = Kind("batch-backend", "batch backend", "oumi.batching", "oumi_batch_backends")
+BATCH_BACKEND: Final = Kind(
+    "batch-backend", "batch backend", "oumi.batching", "oumi_batch_backends"
+)
 RETRY_POLICY: Final = Kind(
     "retry-policy", "retry policy", "oumi.retry_policies", "oumi_retry_policies"
 )
@@ -96,16 +95,6 @@ class Announced:
     def origin(self) -> str:
         """The distribution and its version, for messages."""
         return f"{self.distribution} {self.version}"
-
-
-def normalise(name: str) -> str:
-    """The form in which plugin names are compared: `REMOTE_VLLM` is `remote-vllm`."""
-    return name.strip().lower().replace("_", "-")
-
-
-def canonical(distribution: str) -> str:
-    """The form in which names of distributions are compared, as packaging defines it."""
-    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 
 
 def scan_installed() -> tuple[Announced, ...]:

@@ -18,6 +18,12 @@ Each hook takes no arguments and returns a mapping of names to lazy references: 
 string `"module:Class"` that is imported only when that name is asked for. It must hold the name of
 the entry point; it may hold more. A module that serves several names or kinds is registered once.
 
+`oumi engines --check` and `python -m oumi_core.probe engine acme` load a plugin in a process of its
+own and say what is wrong with it, functions marked `@hookimpl` that no hook is named like included.
+
+An engine that is only another server with the chat-completions API needs no module: see
+`oumi_core.providers`.
+
 Hooks are only ever added to: an implementation that takes fewer arguments than a later version of
 its specification goes on working. What an implementation's *class* must look like is versioned by
 its `contract` attribute instead (see `oumi_core.engine.Engine`).
@@ -25,10 +31,12 @@ its `contract` attribute instead (see `oumi_core.engine.Engine`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = [
     "PROJECT",

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from oumi_core.plugin_names import normalise
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["PROVIDERS_FILE", "PROVIDERS_GROUP", "Provider", "ProviderRow", "read_providers"]
 
@@ -33,7 +35,6 @@ PROVIDERS_FILE: Final = "providers.toml"
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_FIELDS = ("name", "base_url", "api_key_env", "model", "docs", "quirks")
 
 
 @attrs.frozen
@@ -89,9 +90,10 @@ def read_providers(package: str, *, source: str) -> tuple[ProviderRow, ...]:
 
     try:
         path = _locate(package)
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except _NotLocatedError as error:
         return (ProviderRow(None, fault=str(error)),)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:  # ValueError: neither TOML nor UTF-8
         return (ProviderRow(None, fault=f"{path}: {error}"),)
 
@@ -118,9 +120,7 @@ def _locate(package: str) -> Path:
         raise _NotLocatedError(f"package '{package}' cannot be located: {error}") from error
     if spec is None or not spec.submodule_search_locations:
         raise _NotLocatedError(f"package '{package}' cannot be located")
-    candidates = [
-        Path(place, *rest, PROVIDERS_FILE) for place in spec.submodule_search_locations
-    ]
+    candidates = [Path(place, *rest, PROVIDERS_FILE) for place in spec.submodule_search_locations]
     for path in candidates:
         if path.is_file():
             return path
@@ -128,45 +128,49 @@ def _locate(package: str) -> Path:
 
 
 def _read_rows(rows: list[Any], path: Path, source: str) -> Iterator[ProviderRow]:
-    names = [row.get("name") for row in rows if isinstance(row, dict)]
+    names = [normalise(str(row.get("name"))) for row in rows if isinstance(row, dict)]
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             yield ProviderRow(None, fault=f"{path}: row {number}: must be a table")
             continue
-        name = row.get("name")
+        name = row.get("name", "")
         faults = list(_faults(row))
-        if isinstance(name, str) and names.count(name) > 1:
-            faults.append(f"name: '{name}' is used by {names.count(name)} rows")
+        if not faults and names.count(normalise(name)) > 1:
+            faults.append(f"name: used by {names.count(normalise(name))} rows of this file")
         if not faults:
-            yield ProviderRow(row["name"], provider=Provider(**row, source=source))
+            yield ProviderRow(name, provider=Provider(**row, source=source))
             continue
         named = isinstance(name, str) and _NAME.fullmatch(name)
         title = f"row {number} ('{name}')" if named else f"row {number}"
-        yield ProviderRow(
-            name if named else None, fault=f"{path}: {title}: {'; '.join(faults)}"
-        )
+        yield ProviderRow(name if named else None, fault=f"{path}: {title}: {'; '.join(faults)}")
 
 
 def _faults(row: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a row. No value is quoted: it may be a key in the wrong place."""
-    for field in row:
-        if field not in _FIELDS:
-            yield f"{field}: unknown; the fields are {', '.join(_FIELDS)}"
+    for field in sorted(row.keys() - set(_FIELDS)):
+        yield f"{field}: unknown; the fields are {', '.join(_FIELDS)}"
     for field in ("name", "base_url"):
         if field not in row:
             yield f"{field}: is missing"
-    for field in _FIELDS[:-1]:
-        if field in row and (not isinstance(row[field], str) or not row[field]):
-            yield f"{field}: must be a text that is not empty"
-            return
-    if "name" in row and not _NAME.fullmatch(row["name"]):
-        yield "name: must be made of letters, digits, '.', '_' and '-'"
-    if "base_url" in row:
-        yield from _url_faults(row["base_url"])
-    if "api_key_env" in row and not _VARIABLE.fullmatch(row["api_key_env"]):
-        yield "api_key_env: must be the name of an environment variable, not the key itself"
     if not isinstance(row.get("quirks", {}), dict):
         yield "quirks: must be a table"
+    for field, fault in _TEXTS.items():
+        if field not in row:
+            continue
+        if not isinstance(row[field], str) or not row[field]:
+            yield f"{field}: must be a text that is not empty"
+        else:
+            yield from (f"{field}: {what}" for what in fault(row[field]))
+
+
+def _name_faults(name: str) -> Iterator[str]:
+    if not _NAME.fullmatch(name):
+        yield "must be made of letters, digits, '.', '_' and '-'"
+
+
+def _variable_faults(variable: str) -> Iterator[str]:
+    if not _VARIABLE.fullmatch(variable):
+        yield "must be the name of an environment variable, not the key itself"
 
 
 def _url_faults(url: str) -> Iterator[str]:
@@ -175,9 +179,23 @@ def _url_faults(url: str) -> Iterator[str]:
     try:
         parts = urlsplit(url)
     except ValueError:
-        yield "base_url: is no URL"
+        yield "is no URL"
         return
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        yield "base_url: must start with https:// or http:// and a host"
+        yield "must start with https:// or http:// and a host"
     if parts.username or parts.password:
-        yield "base_url: must hold no user name or password"
+        yield "must hold no user name or password"
+
+
+def _no_faults(_: str) -> Iterator[str]:
+    return iter(())
+
+
+_TEXTS: Final[Mapping[str, Callable[[str], Iterator[str]]]] = {
+    "name": _name_faults,
+    "base_url": _url_faults,
+    "api_key_env": _variable_faults,
+    "model": _no_faults,
+    "docs": _url_faults,
+}
+_FIELDS: Final = (*_TEXTS, "quirks")

@@ -1,0 +1,27 @@
+"""The plugin module of oumi-core itself: what is built in arrives by the hooks of any plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oumi_core.hookspecs import hookimpl
+from oumi_core.plugin_names import BUILT_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from oumi_core.hookspecs import LazyReference
+
+__all__ = ["oumi_engines", "oumi_guided_decoders"]
+
+
+@hookimpl
+def oumi_engines() -> Mapping[str, LazyReference]:
+    """`echo`: answers with the last user message, for tests and dry runs."""
+    return BUILT_IN["oumi.engines"]
+
+
+@hookimpl
+def oumi_guided_decoders() -> Mapping[str, LazyReference]:
+    """`native`: the engine enforces the constraint and core checks the answer."""
+    return BUILT_IN["oumi.guided_decoding"]
