@@ -128,9 +128,11 @@ class PluginLoader:
                 f"{_first_line(error)}; {_remedy(announced)}"
             ) from error
         if not results:
+            unknown = ", ".join(self._unknown_hooks(module))
             raise _LoadError(
                 f"is announced, but {announced.value} has no @hookimpl {hook}() that returns "
-                f"something; {_remedy(announced)}"
+                f"something{unknown and f' (it has {unknown}, which is no hook)'}; "
+                f"{_remedy(announced)}"
             )
         if not isinstance(results[0], Mapping):
             raise _LoadError(

@@ -91,6 +91,17 @@ class Registry:
         announced.sort(key=lambda one: (one.name, canonical(one.distribution)))
         return tuple(_info(one, announced, switches) for one in announced)
 
+    def lookup(self, kind: Kind, name: str) -> tuple[PluginInfo, ...]:
+        """The lines of the listing that a name means: none, one, or more if it clashes.
+
+        Raises:
+            ConfigError: as `list_plugins`.
+        """
+        with self._lock:
+            meant = {(one.name, one.distribution) for one in self._candidates(kind, name)}
+            listed = self.list_plugins(kind)
+        return tuple(info for info in listed if (info.name, info.distribution) in meant)
+
     def find(self, kind: Kind, name: str) -> Found:
         """Load the one plugin of that name.
 
