@@ -42,7 +42,9 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = attrs.field(
-        default=attrs.Factory(lambda self: self.prompt_tokens + self.completion_tokens, True)  # noqa: FBT003
+        default=attrs.Factory(
+            lambda self: self.prompt_tokens + self.completion_tokens, takes_self=True
+        )
     )
     cached_tokens: int | None = None
     cache_creation_tokens: int | None = None

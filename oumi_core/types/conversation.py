@@ -9,23 +9,18 @@ from __future__ import annotations
 import base64
 import binascii
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
 from oumi_core.errors import DataError
+from oumi_core.types.reading import decode_json, encode_json, read_each, take_text
 from oumi_core.types.tool_call import ToolCall, ToolDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = ["ContentItem", "ContentType", "Conversation", "Message", "Role"]
-
-T = TypeVar("T")
-
-_encode_json = msgspec.json.Encoder().encode
-_decode_json = msgspec.json.Decoder().decode
 
 
 class Role(StrEnum):
@@ -269,39 +264,23 @@ class Message:
             return cls(role, content)  # type: ignore[arg-type]  # checked by the converter
         rest = {key: value for key, value in data.items() if key not in ("role", "content")}
         if isinstance(content, list):
-            content = _read_each("content", ContentItem.from_dict, content)
+            content = read_each("content", ContentItem.from_dict, content)
         calls = rest.pop("tool_calls", None)
         if calls is not None:
-            calls = _read_each("tool_calls", ToolCall.from_dict, calls)
+            calls = read_each("tool_calls", ToolCall.from_dict, calls)
         return cls(
-            role=role,
+            role=role,  # type: ignore[arg-type]  # checked by the converter
             content=content,
-            id=_text(rest, "id"),
+            id=take_text(rest, "id"),
             tool_calls=calls,
-            tool_call_id=_text(rest, "tool_call_id"),
-            reasoning_content=_text(rest, "reasoning_content"),
+            tool_call_id=take_text(rest, "tool_call_id"),
+            reasoning_content=take_text(rest, "reasoning_content"),
             extra=rest,
         )
 
 
-def _text(rest: dict[str, Any], name: str) -> str | None:
-    value = rest.pop(name, None)
-    if value is not None and not isinstance(value, str):
-        raise DataError(f"{name}: expected a text, got {type(value).__name__}")
-    return value
-
-
-def _read_each(place: str, read: Callable[[Any], T], values: Any) -> list[T]:
-    """Read a list; a fault in one of its items is reported with `place[index]` before it."""
-    if not isinstance(values, list | tuple):
-        raise DataError(f"{place}: expected a list, got {type(values).__name__}")
-    items: list[T] = []
-    try:
-        for value in values:
-            items.append(read(value))  # noqa: PERF401 - the length so far is the faulty index
-    except DataError as error:
-        raise DataError(*(f"{place}[{len(items)}].{fault}" for fault in error.faults)) from None
-    return items
+def _message(value: Message | Mapping[str, Any]) -> Message:
+    return value if isinstance(value, Message) else Message.from_dict(value)
 
 
 def _tool(value: ToolDefinition | Mapping[str, Any]) -> ToolDefinition:
@@ -309,7 +288,7 @@ def _tool(value: ToolDefinition | Mapping[str, Any]) -> ToolDefinition:
 
 
 def _tools(value: list[Any] | None) -> list[ToolDefinition] | None:
-    return None if value is None else _read_each("tools", _tool, value)
+    return None if value is None else read_each("tools", _tool, value)
 
 
 @attrs.define(repr=False)
@@ -322,7 +301,7 @@ class Conversation:
     Attributes:
         messages: the turns, oldest first.
         conversation_id: names the conversation; None if it has no name.
-        metadata: anything of the user's. Runs write `usage` and `finish_reason` into their results'.
+        metadata: anything of the user's. Runs add `usage` and `finish_reason` to their results'.
         tools: the tools that the model may call; None if there are none.
         extra: fields of the source that have no place here, kept for the way back.
     """
@@ -387,7 +366,7 @@ class Conversation:
 
     def to_json(self) -> str:
         """The conversation as one line of JSON in Oumi's format."""
-        return _encode_json(self.to_dict()).decode()
+        return encode_json(self.to_dict(), "conversation").decode()
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Conversation:
@@ -401,13 +380,13 @@ class Conversation:
         rest = dict(data)
         if "messages" not in rest:
             raise DataError("messages: missing; a conversation needs a list of messages")
-        messages = _read_each("messages", Message.from_dict, rest.pop("messages"))
+        messages = read_each("messages", _message, rest.pop("messages"))
         metadata = rest.pop("metadata", None)
         if metadata is not None and not isinstance(metadata, dict):
             raise DataError(f"metadata: expected an object, got {type(metadata).__name__}")
         return cls(
             messages=messages,
-            conversation_id=_text(rest, "conversation_id"),
+            conversation_id=take_text(rest, "conversation_id"),
             metadata=metadata or {},
             tools=rest.pop("tools", None),
             extra=rest,
@@ -420,8 +399,4 @@ class Conversation:
         Raises:
             DataError: it is not JSON, or not a conversation.
         """
-        try:
-            data = _decode_json(text)
-        except msgspec.DecodeError as error:
-            raise DataError(f"not JSON: {error}") from error
-        return cls.from_dict(data)
+        return cls.from_dict(decode_json(text))

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.types.completion import Completion, FinishReason, Usage
-
 if TYPE_CHECKING:
+    from oumi_core.types.completion import Completion, FinishReason, Usage
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.failure import Failure
 

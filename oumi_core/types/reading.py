@@ -1,0 +1,125 @@
+"""What the readers and writers of JSON have in common: faults that name their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from oumi_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["as_mapping", "decode_json", "encode_json", "read_each", "take_text"]
+
+T = TypeVar("T")
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+
+
+def read_each(place: str, read: Callable[[Any], T], values: Any) -> list[T]:
+    """Read each item of a list into a new list.
+
+    Args:
+        place: the list's own path; a fault in an item is reported as `place[index].fault`.
+        read: reads one item.
+        values: the list.
+
+    Raises:
+        DataError: it is no list, or an item cannot be read.
+    """
+    if not isinstance(values, list | tuple):
+        raise DataError(f"{place}: expected a list, got {type(values).__name__}")
+    items: list[T] = []
+    try:
+        for value in values:
+            items.append(read(value))  # noqa: PERF401 - the length so far is the faulty index
+    except DataError as error:
+        at = f"{place}[{len(items)}]"
+        raise DataError(*(_placed(at, fault) for fault in error.faults)) from None
+    return items
+
+
+def _placed(at: str, fault: str) -> str:
+    """Put a place before a fault, which may begin with the path of a field in there."""
+    field = fault.partition(":")[0]
+    return f"{at}: {fault}" if " " in field else f"{at}.{fault}"
+
+
+def as_mapping(value: Any, holding: str) -> dict[str, Any]:
+    """A copy of an object that may be taken apart.
+
+    Args:
+        value: what should be an object.
+        holding: what the object should hold, for the fault.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise DataError(f"expected an object with {holding}, got {type(value).__name__}")
+    return dict(value)
+
+
+def take_text(rest: dict[str, Any], name: str) -> str | None:
+    """Remove a field that holds text and return it; None where it is missing or null.
+
+    Raises:
+        DataError: it is of another type.
+    """
+    value = rest.pop(name, None)
+    if value is not None and not isinstance(value, str):
+        raise DataError(f"{name}: expected a text, got {type(value).__name__}")
+    return value
+
+
+def decode_json(text: str | bytes) -> Any:
+    """Parse JSON from anywhere.
+
+    Raises:
+        DataError: it is not JSON, not UTF-8, or nested too deeply.
+    """
+    try:
+        return _decode(text)
+    except msgspec.DecodeError as error:
+        raise DataError(f"not JSON: {_explained(error)}") from error
+    except UnicodeError as error:
+        raise DataError(f"not UTF-8: {_bad_byte(text)}") from error
+    except RecursionError as error:
+        raise DataError("not readable: objects or lists are nested too deeply") from error
+
+
+def _explained(error: msgspec.DecodeError) -> str:
+    """The parser's reason, in words that also fit half of a surrogate pair (`"\\ud800"`)."""
+    why = str(error).removeprefix("JSON is malformed: ")
+    if why == "Input data was truncated":
+        return "it breaks off in the middle, or holds half of a surrogate pair"
+    return why
+
+
+def _bad_byte(text: str | bytes) -> str:
+    """Where the encoding breaks: the parser counts from the start of the string it is in."""
+    try:
+        _ = text.decode() if isinstance(text, bytes) else text.encode()
+    except UnicodeError as error:
+        return str(error)
+    return "a text that no encoding can hold"
+
+
+def encode_json(value: Any, name: str) -> bytes:
+    """Write JSON-ready data on one line.
+
+    Args:
+        value: the data.
+        name: what to call it in a fault.
+
+    Raises:
+        DataError: it holds what JSON cannot: an object of a class, a lone surrogate, a loop.
+    """
+    try:
+        return _encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise DataError(f"{name}: cannot be written as JSON: {error}") from error
