@@ -124,7 +124,7 @@ class Engine(ABC):
         """How many requests to keep in flight where the user does not say: 32."""
         return 32
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027 - optional
         """Load the weights or open the pool. Called once, before the first request.
 
         Raises:
@@ -132,7 +132,7 @@ class Engine(ABC):
             EngineError: the engine cannot be brought up.
         """
 
-    async def stop(self) -> None:
+    async def stop(self) -> None:  # noqa: B027 - optional
         """Free everything that `start` took. Called once, after the last request."""
 
     @abstractmethod
@@ -166,7 +166,7 @@ class Engine(ABC):
         """
         return model == self.config.model
 
-    async def check_constraint(self, constraint: Constraint) -> None:
+    async def check_constraint(self, constraint: Constraint) -> None:  # noqa: B027 - optional
         """Refuse a constraint that this engine cannot hold, before the first row is sent.
 
         Called once a run, after `start`, with a constraint of a kind that `capabilities.guided`

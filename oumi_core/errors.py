@@ -102,7 +102,7 @@ class RunStopped(OumiError):
         super().__init__(message)
 
 
-class InferenceFailed(OumiError):  # noqa: N818 - it reports an outcome, with all results
+class InferenceFailed(OumiError):
     """Every row was tried, the good ones were saved, and some failed.
 
     Attributes:

@@ -46,7 +46,6 @@ class Fault:
     reason: str
 
 
-
 def checker_for(constraint: Constraint) -> Callable[[str], Accepted | Fault]:
     """A function that checks answers against `constraint`; made once, called for every row.
 

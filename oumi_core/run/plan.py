@@ -1,0 +1,113 @@
+"""What a run will do, worked out and checked before anything is loaded or sent."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from oumi_core.configs import GenerationParams
+from oumi_core.engine import EngineConfig, Request
+from oumi_core.errors import ConfigError
+from oumi_core.guided.constraint import constraint_of
+from oumi_core.guided.decoder import Refusal
+from oumi_core.registry import GUIDED_DECODER, find
+from oumi_core.types.conversation import Conversation
+
+if TYPE_CHECKING:
+    from oumi_core.configs import InferenceConfig, ModelParams
+    from oumi_core.engine import Capabilities
+    from oumi_core.guided.constraint import Constraint
+    from oumi_core.guided.decoder import Decoder
+    from oumi_core.plugin_info import Found
+
+__all__ = ["Plan", "make_plan"]
+
+
+@attrs.frozen
+class Plan:
+    """A run's effective settings; the same objects go into every row's request.
+
+    Attributes:
+        engine_config: what the engine is made from.
+        generation: the effective parameters.
+        constraint: what answers must fit; None if they are free.
+        decoder: sees to the constraint; None without one.
+        num_workers: rows in flight; None for the engine's own default.
+        unsupported: parameters that the engine does not honour, sorted.
+    """
+
+    engine_config: EngineConfig
+    generation: GenerationParams
+    constraint: Constraint | None
+    decoder: Decoder | None
+    num_workers: int | None
+    unsupported: tuple[str, ...]
+
+    @property
+    def model(self) -> ModelParams:
+        """The effective model."""
+        return self.engine_config.model
+
+
+def make_plan(config: InferenceConfig, engine: Found) -> Plan:
+    """Work out what `config` means for `engine`.
+
+    Parameters that the engine does not honour are warned of here, once a run.
+
+    Raises:
+        ConfigError: there is no model; or something is asked for that this engine cannot do.
+    """
+    if config.model is None:
+        raise ConfigError("model: missing; give model.model_name")
+    capabilities: Capabilities = engine.cls.capabilities
+    generation = config.generation or GenerationParams()
+    if config.model.adapter_model is not None and not capabilities.lora:
+        raise ConfigError(
+            f"model.adapter_model: engine {engine.name!r} does not load adapters; "
+            "choose another engine, or leave it out"
+        )
+    engine_config = EngineConfig(
+        config.model, config.remote_params, config.engine_args, engine.provider
+    )
+    constraint, decoder = _guided(engine_config, generation, capabilities)
+    remote = config.remote_params
+    return Plan(
+        engine_config=engine_config,
+        generation=generation,
+        constraint=constraint,
+        decoder=decoder,
+        num_workers=config.num_workers or (remote.num_workers if remote else None),
+        unsupported=_unsupported(config, generation, capabilities, engine.name),
+    )
+
+
+def _guided(
+    engine_config: EngineConfig, generation: GenerationParams, capabilities: Capabilities
+) -> tuple[Constraint | None, Decoder | None]:
+    params = generation.guided_decoding
+    if params is None:
+        return None, None
+    constraint = constraint_of(params)
+    decoder_class: type[Any] = find(GUIDED_DECODER, params.backend).cls
+    decoder: Decoder = decoder_class(constraint)
+    probe = Request(Conversation([]), engine_config.model, generation, constraint)
+    prepared = decoder.prepare(probe, capabilities)
+    if isinstance(prepared, Refusal):
+        raise ConfigError(f"generation.guided_decoding: {prepared.reason}")
+    return constraint, decoder
+
+
+def _unsupported(
+    config: InferenceConfig, generation: GenerationParams, capabilities: Capabilities, name: str
+) -> tuple[str, ...]:
+    unsupported = tuple(sorted(generation.changed() - capabilities.generation))
+    if not unsupported:
+        return ()
+    faults = [f"generation.{field}: engine {name!r} does not use it" for field in unsupported]
+    if config.on_unsupported == "error":
+        raise ConfigError(*faults)
+    # Four frames up is the caller of infer, run or stream.
+    warnings.warn("; ".join(faults), UserWarning, stacklevel=4)
+    return unsupported

@@ -1,0 +1,119 @@
+"""Counts what a run did, as it does it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+if TYPE_CHECKING:
+    from oumi_core.types.failure import Failure, FailureKind
+    from oumi_core.types.result import Result
+
+__all__ = ["ExitCode", "Summary", "Tally"]
+
+
+class ExitCode:
+    """What the command line ends with."""
+
+    OK = 0
+    """All rows have an answer."""
+    SOME_FAILED = 1
+    """Every row was tried and some failed."""
+    WRONG_USE = 2
+    """The command, a config or the input is wrong."""
+    STOPPED = 3
+    """The run ended early: an account, an engine or a disk gave out. The same command goes on."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+@attrs.frozen
+class Summary:
+    """What a run has done so far.
+
+    Attributes:
+        rows: rows that ended, good and bad.
+        succeeded: rows with an accepted answer.
+        failed: rows that failed, by kind; only kinds that occurred.
+        prompt_tokens: tokens of all prompts, as far as the engine counts them.
+        completion_tokens: tokens of all answers, as far as the engine counts them.
+        seconds: from the start of the run to now, or to its end.
+        stopped_by: the failure that ended the run early; None if none did.
+        interrupted: True if the run was asked to stop before its last row.
+        unsupported: generation parameters that the engine did not honour.
+    """
+
+    rows: int
+    succeeded: int
+    failed: dict[FailureKind, int]
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    stopped_by: Failure | None
+    interrupted: bool
+    unsupported: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """What a program that did only this run should end with; see `ExitCode`."""
+        if self.stopped_by is not None:
+            return ExitCode.STOPPED
+        if self.interrupted:
+            return ExitCode.INTERRUPTED
+        return ExitCode.SOME_FAILED if self.failed else ExitCode.OK
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary as JSON-ready data."""
+        return {
+            **attrs.asdict(self, recurse=False),
+            "failed": {kind.value: count for kind, count in self.failed.items()},
+            "stopped_by": self.stopped_by.to_dict() if self.stopped_by else None,
+            "exit_code": self.exit_code,
+        }
+
+
+class Tally:
+    """Adds up results while a run goes on."""
+
+    def __init__(self, unsupported: tuple[str, ...] = ()) -> None:
+        self.stopped_by: Failure | None = None
+        self.interrupted = False
+        self._unsupported = unsupported
+        self._started = time.monotonic()
+        self._ended: float | None = None
+        self._rows = 0
+        self._failed: Counter[FailureKind] = Counter()
+        self._prompt_tokens = 0
+        self._completion_tokens = 0
+
+    def add(self, result: Result) -> None:
+        """Count one row's outcome."""
+        self._rows += 1
+        if result.error is not None:
+            self._failed[result.error.kind] += 1
+        usage = result.usage
+        if usage is not None:
+            self._prompt_tokens += usage.prompt_tokens
+            self._completion_tokens += usage.completion_tokens
+
+    def end(self) -> None:
+        """Stop the clock."""
+        if self._ended is None:
+            self._ended = time.monotonic()
+
+    def summary(self) -> Summary:
+        """What has been counted so far."""
+        return Summary(
+            rows=self._rows,
+            succeeded=self._rows - self._failed.total(),
+            failed=dict(self._failed),
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=self._completion_tokens,
+            seconds=(self._ended or time.monotonic()) - self._started,
+            stopped_by=self.stopped_by,
+            interrupted=self.interrupted,
+            unsupported=self._unsupported,
+        )
