@@ -88,7 +88,6 @@ class Registry:
         with self._lock:
             switches = self._switches()
             announced = [one for one in self._announced() if one.kind == kind]
-        announced.sort(key=lambda one: (one.name, canonical(one.distribution)))
         return tuple(_info(one, announced, switches) for one in announced)
 
     def lookup(self, kind: Kind, name: str) -> tuple[PluginInfo, ...]:
@@ -194,7 +193,9 @@ class Registry:
 
     def _announced(self) -> Sequence[Announced]:
         if self._scanned is None:
-            self._scanned = self._scan()
+            self._scanned = sorted(
+                self._scan(), key=lambda one: (one.name, canonical(one.distribution))
+            )
         return self._scanned
 
     def _switches(self) -> Switches:
