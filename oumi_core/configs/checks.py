@@ -7,8 +7,8 @@ three cannot disagree.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,7 +24,6 @@ __all__ = [
     "mapping",
     "number",
     "optional",
-    "path",
     "section",
     "text",
 ]
@@ -40,6 +39,7 @@ _KINDS: tuple[tuple[Any, str], ...] = (
     (bool, "a boolean"),
     (int | float, "a number"),
     (str, "text"),
+    (dt.date, "a date"),
     (Mapping, "a mapping"),
     (list | tuple, "a list"),
 )
@@ -121,7 +121,7 @@ def text(*, choices: Iterable[str] = (), empty: bool = False, secret: bool = Fal
 
     def find(value: Any) -> Faults:
         if not isinstance(value, str):
-            hint = "; put it in quotes" if isinstance(value, bool | int | float) else ""
+            hint = "; put it in quotes" if isinstance(value, bool | int | float | dt.date) else ""
             yield "", f"expected text, got {kind(value) if secret else describe(value)}{hint}"
         elif allowed and value not in allowed:
             yield "", f"must be one of {', '.join(allowed)}; is {value[:_SHOWN]!r}"
@@ -134,16 +134,6 @@ def text(*, choices: Iterable[str] = (), empty: bool = False, secret: bool = Fal
     elif not empty:
         schema["minLength"] = 1
     return Check(find, schema, takes_text=True)
-
-
-def path() -> Check:
-    """Accept a file path, as text or (in Python) as an `os.PathLike`."""
-    plain = text()
-
-    def find(value: Any) -> Faults:
-        return plain.find(os.fspath(value) if isinstance(value, os.PathLike) else value)
-
-    return attrs.evolve(plain, find=find)
 
 
 def integer(minimum: int | None = None, maximum: int | None = None) -> Check:

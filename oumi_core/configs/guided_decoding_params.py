@@ -69,9 +69,7 @@ class GuidedDecodingParams(Params):
         ConfigError: lists every fault.
     """
 
-    json: Any = param(
-        optional(Check(_json_faults, {"type": ["object", "string", "boolean"]})), None
-    )
+    json: Any = param(optional(Check(_json_faults, {"type": ["object", "string"]})), None)
     regex: str | None = param(
         optional(Check(_regex_faults, {"type": "string", "minLength": 1}, takes_text=True)), None
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.configs.checks import integer, mapping, optional, path, section, text
+from oumi_core.configs.checks import integer, mapping, optional, section, text
 from oumi_core.configs.generation_params import GenerationParams
 from oumi_core.configs.model_params import ModelParams
 from oumi_core.configs.params import Params, param, params_fields
 from oumi_core.configs.remote_params import RemoteParams
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["InferenceConfig"]
 
@@ -43,9 +47,9 @@ class InferenceConfig(Params):
 
     model: ModelParams | None = param(optional(section(ModelParams)), None)
     generation: GenerationParams | None = param(optional(section(GenerationParams)), None)
-    input_path: str | None = param(optional(path()), None)
-    output_path: str | None = param(optional(path()), None)
-    progress_path: str | None = param(optional(path()), None)
+    input_path: str | None = param(optional(text()), None)
+    output_path: str | None = param(optional(text()), None)
+    progress_path: str | None = param(optional(text()), None)
     engine: str | None = param(optional(text()), None)
     remote_params: RemoteParams | None = param(optional(section(RemoteParams)), None)
     num_workers: int | None = param(optional(integer(1)), None)
@@ -65,3 +69,97 @@ class InferenceConfig(Params):
             if (value := getattr(self, field.attribute)) != field.default
         }
         return attrs.evolve(base, **given)
+
+    @classmethod
+    def from_yaml(
+        cls, path: str | os.PathLike[str], overrides: Iterable[tuple[str, Any]] = ()
+    ) -> InferenceConfig:
+        """Read a YAML file.
+
+        `${...}` and the like are kept as they stand: no environment variable is read.
+
+        Args:
+            path: the file, UTF-8.
+            overrides: pairs of a dotted path and a value, which win over the file:
+                `("generation.temperature", "0.5")`, `("generation.stop_strings[0]", "END")`. A
+                text is read as YAML, but taken as it stands for a field that holds text.
+
+        Raises:
+            ConfigError: the file cannot be read, or lists every fault in it, with path and line.
+        """
+        from oumi_core.configs import loading  # noqa: PLC0415 - import on use: most make no file
+
+        text = loading.read_file(path)
+        return loading.load_text(cls, text, source=str(path), changes=overrides)
+
+    @classmethod
+    def from_yaml_and_arg_list(
+        cls, path: str | os.PathLike[str], arguments: Iterable[str]
+    ) -> InferenceConfig:
+        """Read a YAML file, with overrides in Oumi's form: `["a.b=c", "list[0].x=1"]`.
+
+        Raises:
+            ConfigError: as `from_yaml`; an argument has no `=`.
+        """
+        from oumi_core.configs.overrides import split_arguments  # noqa: PLC0415 - import on use
+
+        return cls.from_yaml(path, split_arguments(arguments))
+
+    @classmethod
+    def from_str(
+        cls, text: str, source: str | None = None, overrides: Iterable[tuple[str, Any]] = ()
+    ) -> InferenceConfig:
+        """Read YAML text.
+
+        Args:
+            text: one YAML document.
+            source: where it is from, for errors.
+            overrides: as for `from_yaml`.
+
+        Raises:
+            ConfigError: lists every fault, with path and line.
+        """
+        from oumi_core.configs import loading  # noqa: PLC0415 - import on use: most read no text
+
+        return loading.load_text(cls, text, source=source, changes=overrides)
+
+    @classmethod
+    def from_dict(
+        cls, data: Mapping[str, Any], overrides: Iterable[tuple[str, Any]] = ()
+    ) -> InferenceConfig:
+        """Make a config from plain data; sections are mappings or params objects.
+
+        Args:
+            data: the data, which is copied.
+            overrides: as for `from_yaml`.
+
+        Raises:
+            ConfigError: lists every fault, with its path.
+        """
+        from oumi_core.configs import loading  # noqa: PLC0415 - import on use: most load nothing
+
+        return loading.load(cls, data, changes=overrides)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data that `from_dict` reads back, defaults included.
+
+        Left out are fields that are null by default and still so, and `remote_params.api_key`:
+        a config that is written down must not hold the key (name its variable instead).
+        """
+        from oumi_core.configs import writing  # noqa: PLC0415 - import on use: most write nothing
+
+        return writing.to_dict(self)
+
+    def to_yaml(self, path: str | os.PathLike[str] | None = None) -> str:
+        """YAML text of what `to_dict` gives, which `from_str` reads back.
+
+        Args:
+            path: a file to write it to as well.
+
+        Raises:
+            ConfigError: a value has no form in YAML (a class in `guided_decoding.json`: give its
+                JSON Schema), or the file cannot be written.
+        """
+        from oumi_core.configs import writing  # noqa: PLC0415 - import on use: most write nothing
+
+        return writing.to_yaml(self, path)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import attrs
 
 from oumi_core.configs.checks import boolean, integer, items, mapping, optional, text
-from oumi_core.configs.params import CHECK, Params, param, params_fields
+from oumi_core.configs.params import CHECK, Params, own, param, params_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import os
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
 __all__ = ["ModelParams"]
@@ -23,6 +24,10 @@ _DTYPES = {
     **dict.fromkeys(("bfloat16", "bf16"), "bfloat16"),
     **dict.fromkeys(("float64", "f64", "double"), "float64"),
 }
+
+
+def _as_text(value: str | os.PathLike[str]) -> str:
+    return cast("str", own(value))
 
 
 @attrs.frozen
@@ -71,8 +76,14 @@ class ModelParams(Params):
         ConfigError: lists every fault.
     """
 
-    # not `param`: type checkers take a field without a literal `attrs.field` to have a default
-    model_name: str = attrs.field(metadata={CHECK: text()})
+    synonyms: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "torch_dtype": ("torch_dtype_str",),
+        "torch_dtype_str": ("torch_dtype",),
+    }
+
+    # Two fields are no `param`, because type checkers read defaults and aliases only from a
+    # literal `attrs.field`.
+    model_name: str = attrs.field(converter=_as_text, metadata={CHECK: text()})
     adapter_model: str | None = param(optional(text()), None)
     tokenizer_name: str | None = param(optional(text()), None)
     tokenizer_pad_token: str | None = param(optional(text()), None)
@@ -95,8 +106,11 @@ class ModelParams(Params):
     tool_call_parser: str | None = param(optional(text()), None)
     # Only the constructor's second name of `torch_dtype_str`: null again once it is made, so that
     # `attrs.evolve(params, torch_dtype_str=...)` does not meet the value of before.
-    _other_dtype: str | None = param(
-        optional(text(choices=_DTYPES)), None, alias="torch_dtype", hidden=True
+    _other_dtype: str | None = attrs.field(
+        default=None,
+        alias="torch_dtype",
+        repr=False,
+        metadata={CHECK: optional(text(choices=_DTYPES))},
     )
 
     def __attrs_post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from oumi_core.configs.checks import Check
 
-__all__ = ["CHECK", "Field", "Params", "param", "params_fields"]
+__all__ = ["CHECK", "Field", "Params", "own", "param", "params_fields"]
 
 _SCALARS = frozenset({type(None), bool, int, float, str})
 
@@ -26,7 +26,7 @@ CHECK = "oumi_core.check"
 
 
 def own(value: Any) -> Any:
-    """A copy that the caller cannot change: containers are copied all the way down."""
+    """A copy that the caller cannot change: containers all the way down, a path as its text."""
     if type(value) in _SCALARS:  # asked first: asking an ABC takes ten times as long
         return value
     if isinstance(value, Mapping):
@@ -41,7 +41,6 @@ def param(
     default: Any = attrs.NOTHING,
     *,
     factory: Callable[[], Any] | None = None,
-    alias: str | None = None,
     hidden: bool = False,
 ) -> Any:
     """Declare a field of a params class.
@@ -50,14 +49,12 @@ def param(
         check: what the field accepts.
         default: its default.
         factory: makes the default, if that is a container.
-        alias: its name in the constructor and in YAML, if that is not the attribute's.
         hidden: it appears in no repr and in no dump.
     """
     return attrs.field(
         default=attrs.Factory(factory) if factory else default,
         converter=own,
         metadata={CHECK: check},
-        alias=alias,
         repr=not hidden,
     )
 
@@ -81,9 +78,13 @@ class Field:
     hidden: bool
 
 
-@functools.cache
 def params_fields(params: type[Any]) -> Mapping[str, Field]:
     """The fields of a params class by the name that users write, in order."""
+    return _fields_of(params)  # type: ignore[arg-type] # mypy takes such a class as unhashable
+
+
+@functools.cache
+def _fields_of(params: type[Any]) -> Mapping[str, Field]:
     fields = [
         Field(
             name=field.alias or field.name,
@@ -105,15 +106,20 @@ def params_fields(params: type[Any]) -> Mapping[str, Field]:
 class Params:
     """A section of a config: frozen, checked when it is made, a value of its own.
 
+    Attributes:
+        synonyms: for a field with several names, each name and the others: an override by one
+            name replaces what a file says by another.
+
     Raises:
         ConfigError: lists every fault of the section, one a line, each starting with the field.
     """
 
+    synonyms: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
     def __attrs_post_init__(self) -> None:
         faults: list[str] = []
         broken: set[str] = set()
-        fields = params_fields(type(self))  # type: ignore[arg-type] # mypy takes the class as unhashable
-        for field in fields.values():
+        for field in params_fields(type(self)).values():
             value = getattr(self, field.attribute)
             if value is field.default:
                 continue
