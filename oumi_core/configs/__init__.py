@@ -5,6 +5,7 @@ from oumi_core.configs.guided_decoding_params import GuidedDecodingParams
 from oumi_core.configs.inference_config import InferenceConfig
 from oumi_core.configs.model_params import ModelParams
 from oumi_core.configs.remote_params import RemoteParams
+from oumi_core.configs.schema import json_schema
 
 __all__ = [
     "GenerationParams",
@@ -12,4 +13,5 @@ __all__ = [
     "InferenceConfig",
     "ModelParams",
     "RemoteParams",
+    "json_schema",
 ]
