@@ -42,7 +42,8 @@ class ConfigError(OumiError, ValueError):
     Attributes:
         faults: every fault that was found, one line each, in the order of the text. A fault
             starts with its path (`generation.temperature: ...`) or place (`rows.jsonl:7: ...`).
-        source: the file that the faults were found in; None where there is none.
+        source: the file, or the params class, that the faults were found in; None where there is
+            none.
     """
 
     def __init__(self, *faults: str, source: str | None = None) -> None:
