@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +325,12 @@ def test_a_config_over_another_replaces_whole_sections_and_keeps_the_rest() -> N
     )
     assert InferenceConfig().over(base) == base
     assert base.over(InferenceConfig()) == base
+
+
+def test_importing_the_configs_imports_nothing_heavy() -> None:
+    heavy = {"yaml", "jsonschema", "cattrs", "pydantic", "numpy", "asyncio", "click", "rich"}
+    program = "import sys, oumi_core.configs; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    assert heavy.isdisjoint(done.stdout.split())
