@@ -96,6 +96,11 @@ class Announced:
         """The distribution and its version, for messages."""
         return f"{self.distribution} {self.version}"
 
+    @property
+    def title(self) -> str:
+        """What it is and whose, for messages."""
+        return f"{self.kind.label} '{self.name}' of {self.origin}"
+
 
 def scan_installed() -> tuple[Announced, ...]:
     """Everything that is built in or announced by an installed distribution, in no order.

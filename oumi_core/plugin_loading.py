@@ -41,7 +41,7 @@ class Loaded:
 
 
 class _LoadError(Exception):
-    """Why a plugin cannot be loaded: the rest of a sentence that starts with its title."""
+    """Why a plugin cannot be loaded: the rest of a sentence that starts with `Announced.title`."""
 
 
 class PluginLoader:
@@ -65,8 +65,8 @@ class PluginLoader:
                 self._loaded[announced] = error
         outcome = self._loaded[announced]
         if isinstance(outcome, _LoadError):
-            title = f"{announced.kind.label} '{announced.name}' of {announced.origin}"
-            raise PluginError(f"{title} {outcome}", name=announced.name) from outcome.__cause__
+            message = f"{announced.title} {outcome}"
+            raise PluginError(message, name=announced.name) from outcome.__cause__
         return outcome
 
     def _load(self, announced: Announced) -> Loaded:

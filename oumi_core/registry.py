@@ -155,7 +155,7 @@ class Registry:
         if not enabled:
             raise PluginError(
                 "; ".join(
-                    f"{_title(one)} is disabled: {switches.disabled_by(one)}" for one in candidates
+                    f"{one.title} is disabled: {switches.disabled_by(one)}" for one in candidates
                 ),
                 name=candidates[0].name,
             )
@@ -163,7 +163,7 @@ class Registry:
             raise _clash(enabled)
         if enabled[0].fault is not None:
             raise PluginError(
-                f"{_title(enabled[0])} cannot be used: {enabled[0].fault}", name=enabled[0].name
+                f"{enabled[0].title} cannot be used: {enabled[0].fault}", name=enabled[0].name
             )
         return enabled[0]
 
@@ -234,12 +234,12 @@ class Registry:
     def _there_is(self, kind: Kind) -> str:
         """What is installed, and what of it cannot be used: the end of a message."""
         listed = self.list_plugins(kind)
-        usable = sorted({info.name for info in listed if info.state is PluginState.AVAILABLE})
-        text = f"installed: {', '.join(usable) or 'none'}"
-        for info in listed:
-            if info.state is not PluginState.AVAILABLE:
-                text += f"; {info.state} '{info.name}' of {info.distribution}: {info.reason}"
-        return text
+        names = {
+            state: sorted({info.name for info in listed if info.state is state})
+            for state in PluginState
+        }
+        text = f"installed: {', '.join(names.pop(PluginState.AVAILABLE)) or 'none'}"
+        return text + "".join(f"; {state}: {', '.join(of)}" for state, of in names.items() if of)
 
 
 def _info(one: Announced, of_kind: Sequence[Announced], switches: Switches) -> PluginInfo:
@@ -266,10 +266,6 @@ def _info(one: Announced, of_kind: Sequence[Announced], switches: Switches) -> P
         provider=one.provider,
         reason=reason,
     )
-
-
-def _title(one: Announced) -> str:
-    return f"{one.kind.label} '{one.name}' of {one.origin}"
 
 
 def _clash(rivals: Sequence[Announced]) -> PluginError:

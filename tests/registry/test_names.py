@@ -102,6 +102,14 @@ def test_an_unknown_name_gets_the_nearest_and_what_is_installed() -> None:
     assert refused(registry(), "zzz") == "there is no engine 'zzz'; installed: none"
 
 
+def test_what_is_installed_but_cannot_be_used_is_listed_apart() -> None:
+    broken = Announced(ENGINE, "rows", "acme", "1", "acme", "rows", fault="acme: row 1: no")
+    asked = registry(ECHO, ROW, broken, OUMI_DISABLE_PLUGINS="acme-providers")
+    assert refused(asked, "zzz") == (
+        "there is no engine 'zzz'; installed: echo; disabled: acme; broken: rows"
+    )
+
+
 def test_a_wrong_distribution_gets_the_right_one() -> None:
     assert refused(registry(ECHO), "acme:echo") == (
         "acme offers no engine 'echo'; there is 'oumi-core:echo'; installed: echo"
