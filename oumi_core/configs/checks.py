@@ -17,7 +17,6 @@ import attrs
 __all__ = [
     "Check",
     "Faults",
-    "anything",
     "boolean",
     "integer",
     "items",
@@ -92,11 +91,6 @@ def kind(value: object) -> str:
         if isinstance(value, types):
             return words
     return f"an object of type {type(value).__name__}"
-
-
-def anything() -> Check:
-    """Accept every value: it is handed on to a library that knows better."""
-    return Check(lambda _: ())
 
 
 def boolean() -> Check:

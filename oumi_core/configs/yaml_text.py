@@ -26,6 +26,11 @@ _FLOAT_TAG = "tag:yaml.org,2002:float"
 _FLOAT_1_2 = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FLOAT_STARTS = list("-+.0123456789")
 
+# libyaml's composer recurses in C: PyYAML dies at some 100,000 levels. A shorter text than this
+# cannot nest so deeply, and is spared the extra pass that looks.
+_HARMLESS_CHARACTERS = 10_000
+_MOST_LEVELS = 200
+
 
 @attrs.frozen
 class Document:
@@ -75,6 +80,8 @@ def read(text: str) -> Document:
     import yaml  # noqa: PLC0415 - import on use: only configs that are read need it
 
     try:
+        if len(text) > _HARMLESS_CHARACTERS:
+            _refuse_deep_nesting(text)
         loader = _loader()(text)
         try:
             root = loader.get_single_node()
@@ -90,7 +97,7 @@ def read(text: str) -> Document:
         raise ConfigError("is not YAML: it holds a character that YAML does not allow") from error
     except ValueError as error:  # numbers and dates that look right and are not, such as 2024-13-45
         raise ConfigError(f"is not YAML: a value cannot be read: {error}") from error
-    except RecursionError as error:
+    except RecursionError as error:  # PyYAML without libyaml recurses in Python
         raise ConfigError("is nested too deeply") from error
     return Document(data, tuple(_repeated(root)), root)
 
@@ -108,6 +115,19 @@ def write(data: Any) -> str:
     except UnicodeEncodeError as error:
         raise ConfigError("a text holds a character that YAML does not allow") from error
     return text
+
+
+def _refuse_deep_nesting(text: str) -> None:
+    import yaml  # noqa: PLC0415 - import on use: only configs that are read need it
+
+    level = 0
+    for event in yaml.parse(text, Loader=_loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+            if level > _MOST_LEVELS:
+                raise ConfigError(f"is nested more than {_MOST_LEVELS} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
 
 
 @functools.cache

@@ -465,5 +465,7 @@ def test_deep_nesting_is_refused() -> None:
     data["engine_args"] = data
     with pytest.raises(ConfigError, match="nested too deeply, or holds itself"):
         InferenceConfig.from_dict(data)
-    assert faults_of("[" * 20_000)
-    assert faults_of("engine_args: " + "{a: " * 900 + "}" * 900)
+    for opening, closing in [("[", "]"), ("{a: ", "}"), ("- ", "")]:
+        for levels in (1_000, 300_000):
+            text = "engine_args:\n  " + opening * levels + "1" + closing * levels
+            assert "nested" in str(faults_of(text))
