@@ -19,6 +19,7 @@ from oumi_core.data.jsonl import check_conversations, read_conversations
 from oumi_core.engines_in_use import EnginesInUse
 from oumi_core.errors import ConfigError, InferenceFailed
 from oumi_core.loop import run_async, run_blocking
+from oumi_core.plugin_info import Found
 from oumi_core.registry import ENGINE, default_registry, find
 from oumi_core.run.plan import make_plan
 from oumi_core.run.run import Run
@@ -27,6 +28,7 @@ from oumi_core.text_stream import TextStream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Sequence
 
+    from oumi_core.engine import Engine
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
 
@@ -51,17 +53,22 @@ class InferenceEngine:
     A config that is passed to a call is laid over the engine's own, section by section.
     """
 
-    def __init__(self, engine: str, config: InferenceConfig) -> None:
+    def __init__(self, engine: str | type[Engine], config: InferenceConfig) -> None:
         """Find the plugin.
 
         Args:
-            engine: its name, in any case, with `-` or `_`; or `distribution:name`.
+            engine: its name, in any case, with `-` or `_`; or `distribution:name`; or the class
+                itself, which then needs no plugin around it.
             config: what calls start from.
 
         Raises:
             PluginError: there is no such engine, or its plugin cannot be loaded.
         """
-        self._found = find(ENGINE, engine)
+        self._found = (
+            find(ENGINE, engine)
+            if isinstance(engine, str)
+            else Found(engine, engine.__name__, distribution="", version="")
+        )
         self._engines = EnginesInUse(self, self._found.cls)
         self.config = config
 
@@ -243,12 +250,14 @@ async def _collect(run: Run) -> list[Conversation]:
 
 
 def get_engine(
-    name: str | None = None, config: InferenceConfig | None = None, **fields: Any
+    name: str | type[Engine] | None = None,
+    config: InferenceConfig | None = None,
+    **fields: Any,
 ) -> InferenceEngine:
     """An engine by name.
 
     Args:
-        name: the engine's name; None for the config's `engine`.
+        name: the engine's name; an engine class; or None for the config's `engine`.
         config: the config that its calls start from.
         fields: fields of any params class by name, laid over the config: `model` (the model's
             name), `temperature=0.7`, `api_url=...`, `num_workers=64`.
