@@ -18,7 +18,7 @@ from oumi_core.types.completion import Chunk, Completion
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from oumi_core.configs import GenerationParams, ModelParams, RemoteParams
     from oumi_core.guided.constraint import Constraint
@@ -32,6 +32,10 @@ CONTRACTS = range(1, 2)
 
 BASIC_PARAMS = frozenset({"max_new_tokens", "temperature", "top_p", "seed", "stop_strings"})
 """The generation parameters that nearly every engine honours."""
+
+
+def _names(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(values)
 
 
 @attrs.frozen
@@ -49,8 +53,8 @@ class Capabilities:
         logprobs: it fills `Completion.logprobs`.
     """
 
-    guided: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
-    generation: frozenset[str] = attrs.field(default=BASIC_PARAMS, converter=frozenset)
+    guided: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+    generation: frozenset[str] = attrs.field(default=BASIC_PARAMS, converter=_names)
     streaming: bool = False
     tools: bool = False
     images: bool = False

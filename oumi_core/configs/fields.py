@@ -48,7 +48,11 @@ def with_fields(config: InferenceConfig, fields: Mapping[str, Any]) -> Inference
         elif name in _CONSTRAINT:
             guided[name] = value
         else:
-            inner.setdefault(_section_of(name), {})[name] = value
+            section = _section_of(name)
+            params = _SECTIONS[section]
+            for twin in params.synonyms.get(name, ()):  # what was given by it is replaced, too
+                inner.setdefault(section, {})[twin] = params_fields(params)[twin].default
+            inner.setdefault(section, {})[name] = value
     if guided:
         inner.setdefault("generation", {})["guided_decoding"] = GuidedDecodingParams(**guided)
     for section, values in inner.items():
@@ -59,7 +63,7 @@ def with_fields(config: InferenceConfig, fields: Mapping[str, Any]) -> Inference
 
 def _section_of(name: str) -> str:
     for section, params in _SECTIONS.items():
-        if name in params_fields(params) or (name == "torch_dtype" and section == "model"):
+        if name in params_fields(params):
             return section
     known = [
         *params_fields(InferenceConfig),

@@ -11,6 +11,8 @@ import msgspec
 from oumi_core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from oumi_core.configs import GuidedDecodingParams
 
 __all__ = ["Choice", "Constraint", "Grammar", "JsonSchema", "Regex", "constraint_of"]
@@ -125,3 +127,35 @@ def _check_schema(schema: dict[str, Any] | bool) -> None:
         raise ConfigError(
             f"{_WHERE}.json: not a JSON Schema at /{where}: {error.message}"
         ) from error
+    faults = list(_dangling(schema, schema, ""))
+    if faults:
+        raise ConfigError(*faults)
+
+
+def _dangling(schema: Any, root: Any, where: str) -> Iterator[str]:
+    """References that lead out of the schema: they are never fetched, so they cannot be held."""
+    if isinstance(schema, list):
+        for at, item in enumerate(schema):
+            yield from _dangling(item, root, f"{where}/{at}")
+    if not isinstance(schema, dict):
+        return
+    target = schema.get("$ref")
+    if isinstance(target, str) and not _leads_inside(target, root):
+        yield f"{_WHERE}.json: $ref at {where or '/'} leads to {target!r}, not in the schema"
+    for key, value in schema.items():
+        if key not in ("enum", "const", "default", "examples"):
+            yield from _dangling(value, root, f"{where}/{key}")
+
+
+def _leads_inside(target: str, root: Any) -> bool:
+    from referencing import Registry, Resource  # noqa: PLC0415 - import on use
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415
+    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
+
+    resource = Resource.from_contents(root, default_specification=DRAFT202012)
+    registry: Registry[Any] = Registry().with_resource(resource.id() or "", resource)
+    try:
+        registry.resolver(resource.id() or "").lookup(target)
+    except Unresolvable:
+        return False
+    return True

@@ -39,7 +39,8 @@ class Row:
             completion = await self._engine.complete(request)
             if not isinstance(completion, Completion):
                 raise TypeError(type(completion).__name__)  # noqa: TRY301 - the engine's defect
-        except Exception as error:  # noqa: BLE001 - an engine is a stranger's code: one row fails
+            return self.judge(index, conversation, completion, time.perf_counter() - started)
+        except Exception as error:  # noqa: BLE001 - engines and decoders are strangers' code
             return Result(
                 index,
                 conversation,
@@ -47,7 +48,6 @@ class Row:
                 latency=time.perf_counter() - started,
                 exception=None if isinstance(error, EngineError) else error,
             )
-        return self.judge(index, conversation, completion, time.perf_counter() - started)
 
     def request(self, index: int, conversation: Conversation) -> Request:
         """What is sent for a row.
