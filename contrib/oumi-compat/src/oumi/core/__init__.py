@@ -1,0 +1,1 @@
+"""Configs and types, under Oumi's paths."""

@@ -1,0 +1,1 @@
+"""Conversations and tool calls, under Oumi's paths."""
