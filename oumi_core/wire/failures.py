@@ -101,7 +101,7 @@ _TITLE = re.compile(r"<title>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _SECRETS = (
     re.compile(r"(\bbearer\s+)[^\s\"',]+", re.IGNORECASE),
     re.compile(r"(\bapi[ _-]?key(?: provided)?[\"']?\s*[:=]\s*[\"']?)[^\s\"',}]+", re.IGNORECASE),
-    re.compile(r"(\b(?:sk|pk|rk|gsk|hf|xai|csk|nvapi|AIza)[-_]?)[\w*.-]{8,}"),
+    re.compile(r"(\b(?:(?:sk|pk|rk|gsk|hf|xai|csk|nvapi)[-_]|AIza))[\w*.-]{8,}"),
 )
 
 

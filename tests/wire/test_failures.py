@@ -220,6 +220,8 @@ def test_the_request_id_is_kept() -> None:
         ("header 'Authorization: Bearer abc.def-1'", "header 'Authorization: Bearer ***'"),
         ('{"api_key": "0123"}', '{"api_key": "***"}'),
         ("token hf_abcdefghijkl", "token hf_***"),
+        ("AIzaSyA-0123456789", "AIza***"),
+        ("skateboarding needs no apikey", "skateboarding needs no apikey"),
         ("the task-forced risk-adjusted sk-learn", "the task-forced risk-adjusted sk-learn"),
     ],
 )
