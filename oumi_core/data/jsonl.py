@@ -138,7 +138,7 @@ def conversation_line(conversation: Conversation) -> bytes:
     Raises:
         DataError: it holds what JSON cannot; names the conversation.
     """
-    return encode_json(conversation.to_dict(), "conversation") + b"\n"
+    return encode_json(conversation.to_dict(), conversation) + b"\n"
 
 
 def _rows(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:

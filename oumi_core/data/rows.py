@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from oumi_core.errors import DataError
 from oumi_core.types.conversation import Conversation, Message, Role
-from oumi_core.types.reading import as_mapping, read_each
+from oumi_core.types.reading import as_mapping, read_each, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,6 @@ _SHAREGPT_ROLES = {
     "tool": Role.TOOL,
     "observation": Role.TOOL,
 }
-_LONGEST_NAME_SHOWN = 40
 
 
 def conversation_from_row(row: Mapping[str, Any]) -> Conversation:
@@ -89,7 +88,7 @@ def _sharegpt_message(turn: Any) -> Message:
     role = _SHAREGPT_ROLES.get(speaker.lower()) if isinstance(speaker, str) else None
     if role is None:
         known = ", ".join(_SHAREGPT_ROLES)
-        raise DataError(f"from: {_shown(speaker)} is not one of {known}")
+        raise DataError(f"from: {shown(speaker)} is not one of {known}")
     if not isinstance(value, str):
         raise DataError(f"value: expected a text, got {type(value).__name__}")
     return Message.from_dict({**rest, "role": role, "content": value})
@@ -112,15 +111,6 @@ def _unknown_shape(row: dict[str, Any]) -> str:
     for name in row:
         nearest = get_close_matches(str(name).lower(), ("messages", "conversations", "prompt"), n=1)
         if nearest:
-            return f"{_shown(name)}: unknown shape of a row; is {nearest[0]!r} meant? {_SHAPES}"
-    found = ", ".join(_shown(name) for name in list(row)[:5]) or "nothing"
+            return f"{shown(name)}: unknown shape of a row; is {nearest[0]!r} meant? {_SHAPES}"
+    found = ", ".join(shown(name) for name in list(row)[:5]) or "nothing"
     return f"messages: missing; the row holds {found}; {_SHAPES}"
-
-
-def _shown(value: Any) -> str:
-    """A name for an error; nothing that could be a prompt put in the wrong place."""
-    if not isinstance(value, str):
-        return type(value).__name__
-    return (
-        repr(value) if len(value) <= _LONGEST_NAME_SHOWN else f"a text of {len(value)} characters"
-    )

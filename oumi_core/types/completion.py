@@ -88,8 +88,8 @@ class Completion:
     usage: Usage | None = None
     model: str | None = None
     request_id: str | None = None
-    refusal: str | None = None
-    logprobs: Mapping[str, Any] | None = None
+    refusal: str | None = attrs.field(default=None, repr=False)
+    logprobs: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     alternatives: tuple[Message, ...] = ()
     time_to_first_token: float | None = None
 
@@ -97,6 +97,11 @@ class Completion:
     def text(self) -> str:
         """The reply's text; empty if it holds only tool calls."""
         return self.message.text
+
+
+def _size(text: str) -> str:
+    """A text's stand-in for a repr, which may end up in a log."""
+    return f"<{len(text)} characters>"
 
 
 @attrs.frozen
@@ -108,5 +113,5 @@ class Chunk:
         reasoning: what follows the reasoning so far; may be empty.
     """
 
-    text: str = ""
-    reasoning: str = ""
+    text: str = attrs.field(default="", repr=_size)
+    reasoning: str = attrs.field(default="", repr=_size)

@@ -38,7 +38,7 @@ class Result:
     conversation: Conversation
     completion: Completion | None = None
     error: Failure | None = None
-    parsed: Any = None
+    parsed: Any = attrs.field(default=None, repr=False)
     checked: bool | None = None
     attempts: int = 1
     latency: float = 0.0
