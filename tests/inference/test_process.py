@@ -1,0 +1,119 @@
+"""What becomes of engines, threads and tasks when a process ends, forks or is interrupted."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+COMMON = """
+import asyncio, os, sys, threading
+from oumi_core import get_engine
+from oumi_core.engine import Engine
+from oumi_core.types import Completion, Conversation, Message
+
+class Loud(Engine):
+    async def start(self): print("start", flush=True)
+    async def stop(self): print("stop", flush=True)
+    async def complete(self, request):
+        if request.conversation[0].text == "sleep":
+            try:
+                print("asleep", flush=True)
+                await asyncio.sleep(3600)
+            finally:
+                print("let go", flush=True)
+        return Completion(Message("assistant", "x"))
+
+def ask(text): return [Conversation([Message("user", text)])]
+"""
+
+
+def script(body: str) -> list[str]:
+    return [sys.executable, "-W", "error", "-c", COMMON + textwrap.dedent(body)]
+
+
+def output_of(body: str) -> str:
+    done = subprocess.run(script(body), capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_an_engine_that_is_never_closed_is_closed_at_exit() -> None:
+    assert output_of("engine = get_engine(Loud, model='m'); engine.infer(ask('x'))") == (
+        "start\nstop\n"
+    )
+
+
+def test_a_script_that_ends_by_an_exception_closes_its_engine() -> None:
+    body = "engine = get_engine(Loud, model='m'); engine.infer(ask('x')); sys.exit(4)"
+    done = subprocess.run(script(body), capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("start\nstop\n", 4)
+
+
+def test_a_run_that_is_dropped_half_way_does_not_keep_the_process_from_ending() -> None:
+    body = """
+        engine = get_engine(Loud, model="m")
+        run = engine.run(ask("sleep") + ask("x"))
+        next(iter(run))
+        """
+    assert output_of(body).splitlines()[:2] == ["start", "asleep"]
+
+
+def test_ctrl_c_in_a_blocking_call_cancels_the_work_before_it_is_raised() -> None:
+    body = """
+        engine = get_engine(Loud, model="m")
+        try:
+            engine.infer(ask("sleep"))
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """
+    with subprocess.Popen(script(body), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(2)] == ["start\n", "asleep\n"]
+        time.sleep(0.2)  # so that the main thread waits; a signal before that would be raised too
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.read() == "let go\ninterrupted\nstop\n"
+    assert process.returncode == 0
+
+
+def test_a_closed_engine_leaves_no_task_and_one_thread() -> None:
+    body = """
+        from oumi_core.loop import run_blocking
+        async def tasks(): return len(asyncio.all_tasks())
+        for _ in range(3):
+            with get_engine(Loud, model="m", num_workers=50) as engine:
+                engine.infer(ask("x") * 100)
+                list(engine.run(ask("x") * 100))
+                list(engine.stream(ask("x")[0]))
+        names = sorted(thread.name for thread in threading.enumerate())
+        print(run_blocking(tasks()), names)
+        """
+    assert output_of(body).splitlines()[-1] == "1 ['MainThread', 'oumi-loop']"
+
+
+def test_a_forked_child_gets_a_loop_of_its_own() -> None:
+    body = """
+        with get_engine("echo", model="m") as engine:
+            engine.infer(ask("x"))
+        sys.stdout.flush()
+        if os.fork() == 0:
+            with get_engine("echo", model="m") as engine:
+                print("child", engine.infer(ask("y"))[0][-1].text, flush=True)
+            os._exit(0)
+        os.wait()
+        print("parent", flush=True)
+        """
+    assert output_of(body) == "child y\nparent\n"
+
+
+def test_an_engine_that_does_not_stop_does_not_keep_the_process_for_ever() -> None:
+    body = """
+        class Stuck(Loud):
+            async def stop(self): raise RuntimeError("stuck")
+        engine = get_engine(Stuck, model="m")
+        engine.infer(ask("x"))
+        """
+    done = subprocess.run(script(body), capture_output=True, text=True, timeout=60, check=False)
+    assert "RuntimeError: stuck" in done.stderr
