@@ -79,7 +79,7 @@ def decode_completion(body: Any, *, request_id: str | None = None) -> Completion
             raise EngineError(failure_from_error(None, body, request_id=request_id))
         raise malformed(f"expected an object, got {type(body).__name__}")
     choices = body.get("choices")
-    if not choices and _is_error(body):
+    if body.get("error") or (not choices and _is_flat_error(body)):
         raise EngineError(failure_from_error(None, body, request_id=request_id))
     if not isinstance(choices, list) or not choices:
         raise malformed("choices: expected a list of at least one")
@@ -101,10 +101,9 @@ def decode_completion(body: Any, *, request_id: str | None = None) -> Completion
     )
 
 
-def _is_error(body: dict[str, Any]) -> bool:
+def _is_flat_error(body: dict[str, Any]) -> bool:
     return (
-        bool(body.get("error"))
-        or body.get("object") == "error"
+        body.get("object") == "error"
         or isinstance(body.get("message"), str)
         or isinstance(body.get("detail"), str | list)
     )

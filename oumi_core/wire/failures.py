@@ -44,7 +44,13 @@ _BY_WORD = {
         "content_policy_violation",
         "responsibleaipolicyviolation",
     ),
-    FailureKind.BAD_REQUEST: ("context_length_exceeded", "string_above_max_length"),
+    FailureKind.BAD_REQUEST: (
+        "context_length_exceeded",
+        "exceed_context_size_error",
+        "string_above_max_length",
+        "not_supported_error",  # llama.cpp and vLLM send 501 for what they will never do
+        "notimplementederror",
+    ),
     FailureKind.NOT_FOUND: ("model_not_found", "deploymentnotfound", "not_found_error"),
     FailureKind.RATE_LIMIT: (
         "rate_limit_exceeded",

@@ -158,6 +158,10 @@ def test_usage(usage: Any, counts: Usage | None) -> None:
             },
             Message(Role.ASSISTANT, "a", reasoning_content="hm"),
         ),
+        (
+            {"content": [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "a"}]},
+            Message(Role.ASSISTANT, "a", reasoning_content="hm"),
+        ),
         ({"content": []}, Message(Role.ASSISTANT, "")),
         (
             {"content": [{"type": "image_url", "image_url": {"url": "http://x/a"}}]},
@@ -202,6 +206,12 @@ def test_messages(message: dict[str, Any], expected: Message) -> None:
 def test_tool_calls(message: dict[str, Any], calls: list[ToolCall]) -> None:
     found = reply(content=None, **message)
     assert found == Message(Role.ASSISTANT, None, tool_calls=calls)
+
+
+def test_an_empty_error_beside_an_answer_is_none() -> None:
+    nothings: list[Any] = [None, "", {}]
+    for nothing in nothings:
+        assert decode_completion({**body({"content": "x"}), "error": nothing}).text == "x"
 
 
 def test_a_refusal_in_either_place() -> None:
@@ -259,6 +269,11 @@ def test_what_is_no_completion_may_pass_the_next_time(answer: Any) -> None:
         ({"error": {"message": "slow", "code": 429}}, FailureKind.RATE_LIMIT, "slow"),
         ({"error": {"message": "?", "code": "model_not_found"}}, FailureKind.NOT_FOUND, "?"),
         ({"error": "broken"}, FailureKind.TRANSIENT, "broken"),
+        (
+            {**body({"content": "Par"}), "error": {"message": "cut", "code": 502}},
+            FailureKind.TRANSIENT,
+            "cut",
+        ),
         ([{"error": {"code": 400, "message": "bad"}}], FailureKind.BAD_REQUEST, "bad"),
         ({"object": "error", "message": "bad", "code": 400}, FailureKind.BAD_REQUEST, "bad"),
         ({"detail": "Unauthorized", "status": 401}, FailureKind.AUTH, "Unauthorized"),

@@ -144,6 +144,10 @@ DAY = {
         ),
         (404, openai("no model x", "NotFoundError", 404), K.NOT_FOUND, "NotFoundError"),
         (503, openai("The queue is full", "QueueOverflow", 503), K.RATE_LIMIT, "QueueOverflow"),
+        (501, openai("no images", "not_supported_error", 501), K.BAD_REQUEST, None),
+        # llama.cpp
+        (None, openai("too long", "exceed_context_size_error", 400), K.BAD_REQUEST, None),
+        (503, openai("Loading model", "unavailable_error", 503), K.TRANSIENT, None),
         # nginx
         (
             503,
@@ -200,6 +204,7 @@ def test_the_message_is_the_servers_in_one_line(body: Any, message: str) -> None
         (60.0, [MINUTE], 60.0),
         (None, {"error": {"details": [{"retryDelay": "1.5s"}]}}, 1.5),
         (None, {"error": {"details": [{"retryDelay": "soon"}]}}, None),
+        (None, {"error": {"details": [7, {"violations": [7]}, {"retryDelay": "2s"}]}}, 2.0),
     ],
 )
 def test_the_longest_wait_that_the_server_asks_for_counts(

@@ -244,6 +244,12 @@ def test_events_are_the_same_wherever_the_bytes_are_split(stream: bytes, events:
     assert [event for byte in stream for event in parser.feed(bytes([byte]))] == events
 
 
+def test_a_line_end_of_two_bytes_may_be_split_between_reads() -> None:
+    parser = SSEParser()
+    reads = [b"data: a\r", b"\n\r", b"\ndata: b\r", b"", b"\n\r\n"]
+    assert [parser.feed(read) for read in reads] == [[], ["a"], [], [], ["b"]]
+
+
 LINES = st.sampled_from(
     [
         b"data: a",
