@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ChatEncoder", "encode_chat"]
 
-_STREAM = {"stream": True, "stream_options": {"include_usage": True}}
-
 # Looking the text up costs a seventh of `role.value`.
 _ROLE_TEXT: dict[str, str] = {role: role.value for role in Role}
 
@@ -94,7 +92,8 @@ class ChatEncoder:
         if tools:
             body["tools"] = [tool.to_dict() for tool in tools]
         if stream:
-            body.update(_STREAM)
+            body["stream"] = True
+            body["stream_options"] = {"include_usage": True}
         if request.generation.extra_body:
             body.update(request.generation.extra_body)
         return body
