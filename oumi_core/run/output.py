@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from oumi_core.data.jsonl import conversation_line
 from oumi_core.errors import ConfigError, RunStopped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import RawIOBase
 
     from oumi_core.types.result import Result
 
@@ -46,15 +47,16 @@ class OutputFile:
         self._moved = asyncio.Event()
         self._writing = asyncio.Lock()
         self._good, self._bad = bytearray(), bytearray()
+        self._refused = False
         self._file = self._open()
-        self._failed_file: BinaryIO | None = None
+        self._failed_file: RawIOBase | None = None
 
-    def _open(self) -> BinaryIO:
+    def _open(self) -> RawIOBase:
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(None, "it is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return self.partial_path.open("wb")
+            return self.partial_path.open("wb", buffering=0)
         except OSError as error:
             raise ConfigError(
                 f"output_path: cannot write {self.path}: {error.strerror}; choose another path"
@@ -101,18 +103,27 @@ class OutputFile:
         async with self._writing:
             good, self._good = self._good, bytearray()
             bad, self._bad = self._bad, bytearray()
-            await asyncio.to_thread(self._write_now, good, bad)
+            write = asyncio.ensure_future(asyncio.to_thread(self._write_now, good, bad))
+            try:
+                await asyncio.shield(write)
+            except asyncio.CancelledError:
+                await write  # a thread cannot be canceled, and the files are closed after this
+                raise
 
     def _write_now(self, good: bytearray, bad: bytearray) -> None:
+        if self._refused:
+            return  # rows after those that are missing would hide the gap
+        self._refused = True
         with _disk(self.path):
-            self._file.write(good)
+            _write_whole(self._file, good)
             if bad and self._failed_file is None:
                 self._failed_file = self._open_failed()
             if self._failed_file is not None:
-                self._failed_file.write(bad)
+                _write_whole(self._failed_file, bad)
+        self._refused = False
 
-    def _open_failed(self) -> BinaryIO:
-        return Path(f"{self.failed_path}.partial").open("wb")
+    def _open_failed(self) -> RawIOBase:
+        return Path(f"{self.failed_path}.partial").open("wb", buffering=0)
 
     async def finish(self) -> None:
         """Write what is held and give both files their names; the run has seen every row.
@@ -137,7 +148,6 @@ class OutputFile:
         with _disk(self.path):
             for file in (self._file, self._failed_file):
                 if file is not None:
-                    file.flush()
                     os.fsync(file.fileno())
             self.close()
             self.partial_path.replace(self.path)
@@ -151,6 +161,19 @@ class OutputFile:
         self._file.close()
         if self._failed_file is not None:
             self._failed_file.close()
+
+
+def _write_whole(file: RawIOBase, lines: bytearray) -> None:
+    """Write all of `lines` or, if the disk refuses, none of them: no line is left torn."""
+    start = file.tell()
+    rest = memoryview(lines)
+    try:
+        while rest:
+            rest = rest[file.write(rest) :]
+    except OSError:
+        file.truncate(start)
+        file.seek(start)
+        raise
 
 
 @contextlib.contextmanager

@@ -205,6 +205,8 @@ def test_a_disk_that_refuses_stops_the_run_and_is_named(tmp_path: Path) -> None:
     )
     assert f"the disk of {output} refused a write: " in done.stdout
     assert not output.exists()
+    kept = lines(tmp_path / "out.jsonl.partial")  # no line is torn
+    assert 0 < len(kept) < 300
 
 
 def test_the_output_is_readable_by_its_owner_only_if_the_umask_says_so(tmp_path: Path) -> None:
