@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from oumi_core.announcements import ENGINE
+from oumi_core.announcements import ENGINE, GUIDED_DECODER
 from oumi_core.errors import PluginError
 from oumi_core.plugin_names import CORE, ENGINE_REQUIREMENTS, canonical, normalise
 
@@ -82,8 +82,9 @@ class PluginLoader:
         cls = _resolve(reference, announced) if isinstance(reference, str) else reference
         if not isinstance(cls, type):
             raise _LoadError(f"is not a class but {cls!r:.80}; {_remedy(announced)}")
-        if announced.kind == ENGINE:
-            _check_engine(cls, announced)
+        check = _CHECKS.get(announced.kind)
+        if check is not None:
+            check(cls, announced)
         return Loaded(cls, self._unknown_hooks(module))
 
     def _module(self, announced: Announced) -> ModuleType:
@@ -203,18 +204,40 @@ def _resolve(reference: str, announced: Announced) -> object:
 
 
 def _check_engine(cls: type[Any], announced: Announced) -> None:
-    from oumi_core.engine import (  # noqa: PLC0415 - import on use: it imports asyncio
-        CONTRACTS,
-        Capabilities,
-        Engine,
-    )
+    from oumi_core.engine import Capabilities, Engine  # noqa: PLC0415 - imports asyncio
 
     title = f"{cls.__module__}:{cls.__qualname__}"
     if not issubclass(cls, Engine):
         raise _LoadError(f"is no engine: {title} must be a subclass of oumi_core.engine.Engine")
+    _check_contract(cls, title, announced)
+    if not isinstance(cls.capabilities, Capabilities):
+        raise _LoadError(f"is no engine: `capabilities` of {title} must be Capabilities")
+    _check_defined(cls, title, announced)
+
+
+def _check_decoder(cls: type[Any], announced: Announced) -> None:
+    from oumi_core.guided.decoder import Decoder  # noqa: PLC0415 - import on use
+
+    title = f"{cls.__module__}:{cls.__qualname__}"
+    if not issubclass(cls, Decoder):
+        raise _LoadError(
+            f"is no guided decoder: {title} must be a subclass of oumi_core.guided.decoder.Decoder"
+        )
+    _check_contract(cls, title, announced)
+    _check_defined(cls, title, announced)
+
+
+_CHECKS = {ENGINE: _check_engine, GUIDED_DECODER: _check_decoder}
+"""What a class of each kind must be; kinds without a contract yet are taken as they are."""
+
+
+def _check_contract(cls: type[Any], title: str, announced: Announced) -> None:
+    from oumi_core.engine import CONTRACTS  # noqa: PLC0415 - import on use: it imports asyncio
+
+    label = announced.kind.label
     served = f"this oumi-core serves {CONTRACTS.start} to {CONTRACTS.stop - 1}"
     if not isinstance(cls.contract, int):
-        raise _LoadError(f"is no engine: `contract` of {title} must be a number; {served}")
+        raise _LoadError(f"is no {label}: `contract` of {title} must be a number; {served}")
     if cls.contract >= CONTRACTS.stop:
         raise _LoadError(
             f"is written for contract {cls.contract}, and {served}: pip install --upgrade {CORE}"
@@ -224,11 +247,12 @@ def _check_engine(cls: type[Any], announced: Announced) -> None:
             f"is written for contract {cls.contract}, and {served}: "
             f"pip install --upgrade {announced.distribution}"
         )
-    if not isinstance(cls.capabilities, Capabilities):
-        raise _LoadError(f"is no engine: `capabilities` of {title} must be Capabilities")
+
+
+def _check_defined(cls: type[Any], title: str, announced: Announced) -> None:
     if cls.__abstractmethods__:
         missing = ", ".join(sorted(cls.__abstractmethods__))
-        raise _LoadError(f"is no engine: {title} does not define {missing}")
+        raise _LoadError(f"is no {announced.kind.label}: {title} does not define {missing}")
 
 
 def _remedy(announced: Announced) -> str:

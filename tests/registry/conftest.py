@@ -37,6 +37,18 @@ class AcmeEngine(Engine):
 """
 
 
+DECODER = """
+from oumi_core.guided.decoder import Decoder
+
+class AcmeDecoder(Decoder):
+    def prepare(self, request, capabilities):
+        return request
+
+class Lazy:
+    pass
+"""
+
+
 def engines(**names: str) -> dict[str, dict[str, str]]:
     return {"oumi.engines": names}
 
@@ -80,7 +92,7 @@ GOOD = Project(
     {
         "acme_good/__init__.py": "",
         "acme_good/engine.py": "print('noise of the class module')" + ENGINE,
-        "acme_good/decoder.py": "class AcmeDecoder:\n    pass\n",
+        "acme_good/decoder.py": DECODER,
         "acme_good/hooks.py": """\
 from oumi_core.hookspecs import hookimpl
 print("noise of the hook module")
@@ -91,7 +103,8 @@ def oumi_engines():
 
 @hookimpl
 def oumi_guided_decoders():
-    return {"acme": "acme_good.decoder:AcmeDecoder"}
+    decoder = "acme_good.decoder:"
+    return {"acme": decoder + "AcmeDecoder", "lazy": decoder + "Lazy"}
 
 @hookimpl
 def oumi_samplers():
@@ -100,7 +113,7 @@ def oumi_samplers():
     },
     {
         **engines(acme="acme_good.hooks", Acme_Mini="acme_good.hooks"),
-        "oumi.guided_decoding": {"acme": "acme_good.hooks"},
+        "oumi.guided_decoding": {"acme": "acme_good.hooks", "lazy": "acme_good.hooks"},
     },
 )
 

@@ -76,6 +76,17 @@ def test_one_module_serves_several_names_and_kinds(site: Any) -> None:
     assert answer["unknown"] == ["oumi_samplers"]
 
 
+def test_a_guided_decoder_must_be_one(site: Any) -> None:
+    answer = site.ask("""
+        from oumi_core.errors import PluginError
+        try:
+            find(GUIDED_DECODER, "lazy")
+        except PluginError as error:
+            answer = str(error)
+    """)
+    assert "acme_good.decoder:Lazy must be a subclass of oumi_core.guided.decoder" in answer
+
+
 def test_a_second_plugin_does_not_answer_for_the_first(site: Any) -> None:
     answer = site.ask("""
         first, second = find(ENGINE, "acme"), find(ENGINE, "editable")
