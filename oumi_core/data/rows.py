@@ -75,7 +75,8 @@ def _with_messages(row: Mapping[str, Any]) -> dict[str, Any]:
         turns = read_each("conversations", _sharegpt_message, rest.pop("conversations"))
         return {**rest, "messages": turns}
     if "prompt" in rest:
-        return {**rest, "messages": _prompt_messages(rest.pop("prompt"))}
+        messages = _prompt_messages(rest.pop("prompt"))
+        return {**rest, "messages": messages}
     raise DataError(_unknown_shape(rest))
 
 

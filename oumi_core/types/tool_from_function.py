@@ -50,7 +50,7 @@ def tool_from_function(function: Callable[..., Any]) -> ToolDefinition:
         raise DataError(f"function {name}: its signature cannot be read: {error}") from error
     for parameter in parameters:
         if parameter.kind not in _BY_NAME:
-            raise DataError(f"function {name}: {parameter} cannot be given by name")
+            raise DataError(f"function {name}: argument {parameter.name!r} cannot be given by name")
         if parameter.name not in hints:
             raise DataError(f"function {name}: argument {parameter.name!r} needs a type hint")
     schema = _schema(name, list(parameters), hints, about)
