@@ -1,0 +1,73 @@
+"""What reaches a person: colours on a terminal, plain text elsewhere, notes on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["is_terminal", "note", "paint", "printable", "rich_console", "shows_progress"]
+
+_STYLES: Final = {
+    "bold": "1",
+    "dim": "2",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+    "cyan": "36",
+}
+
+_CONTROLS: Final = {
+    code: "\N{REPLACEMENT CHARACTER}"
+    for code in (*range(32), *range(127, 160))
+    if chr(code) not in "\n\t"
+} | {ord("\r"): None}
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """True if a person reads the stream as it comes, on a terminal that understands colours."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def shows_progress() -> bool:
+    """True if there is a terminal to draw a bar or a spinner on."""
+    return is_terminal(sys.stderr)
+
+
+def paint(text: str, *styles: str, stream: TextIO) -> str:
+    """The text in colour if the stream is a terminal; as it is where not, or under NO_COLOR."""
+    if not is_terminal(stream) or os.environ.get("NO_COLOR"):
+        return text
+    return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
+
+
+def note(text: str, *, label: str = "", style: str = "dim") -> None:
+    """Write a line to standard error.
+
+    Args:
+        text: what to say.
+        label: stands before it, coloured: `error`.
+        style: the label's colour; the whole line's if there is no label.
+    """
+    if label:
+        label = paint(f"{label}:", "bold", style, stream=sys.stderr)
+        text = f"{label} {printable(text)}"
+    else:
+        text = paint(printable(text), style, stream=sys.stderr)
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text without what a terminal obeys: a model's answer must not move the cursor."""
+    return text.translate(_CONTROLS)
+
+
+def rich_console(*, stderr: bool = False) -> Console:
+    """A rich console on standard output or standard error."""
+    from rich.console import Console  # noqa: PLC0415 - import on use: only terminals need it
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False)
