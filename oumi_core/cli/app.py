@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["oumi", "run"]
 
 _COMMANDS: Final = {
+    "infer": ("oumi_core.cli.infer", "Answer a file of conversations, one question, or chat."),
     "engines": ("oumi_core.cli.engines", "List the engines that are installed."),
     "config": ("oumi_core.cli.config", "Check a config, or print the schema of one."),
     "completion": ("oumi_core.cli.completion", "Print the script for completion in a shell."),

@@ -1,0 +1,160 @@
+"""`oumi infer`: one config, and a file of conversations, one question, or a chat."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from oumi_core.cli.batch import answer_file
+from oumi_core.cli.chat import chat
+from oumi_core.cli.engines import complete_engine
+from oumi_core.cli.images import image_item
+from oumi_core.cli.overrides import take_overrides
+from oumi_core.cli.question import answer_question
+from oumi_core.cli.talk import Talk
+from oumi_core.configs import InferenceConfig
+from oumi_core.inference import get_engine
+
+__all__ = ["command"]
+
+
+@click.command("infer", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+@click.option("-c", "--config", "config_path", type=click.Path(), help="The config, a YAML file.")
+@click.option("--engine", shell_complete=complete_engine, help="The engine; wins over the config.")
+@click.option(
+    "--input_path", "--input-path", type=click.Path(), help="Conversations to answer, JSONL."
+)
+@click.option(
+    "--output_path",
+    "--output-path",
+    type=click.Path(),
+    help="Where the answers go, JSONL; printed if not given.",
+)
+@click.option("--prompt", help="Answer this one question, and end.")
+@click.option("-i", "--interactive", is_flag=True, help="Chat, also where lines come from a pipe.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    type=click.Path(),
+    metavar="PATH|URL",
+    help="An image for the question or the first turn of the chat; may be repeated.",
+)
+@click.option("--system-prompt", help="The system message of the question or the chat.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print JSON: the conversations, one a line; with --output_path, the summary.",
+)
+@click.option("-v", "--verbose", count=True, help="Show the log: -v what happens, -vv all of it.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    help="The least level of the log that is shown.",
+)
+@click.pass_context
+def command(  # noqa: PLR0917 - one parameter an option, which click passes by name
+    context: click.Context,
+    config_path: str | None,
+    engine: str | None,
+    input_path: str | None,
+    output_path: str | None,
+    prompt: str | None,
+    interactive: bool,
+    images: tuple[str, ...],
+    system_prompt: str | None,
+    as_json: bool,
+    verbose: int,
+    log_level: str | None,
+) -> int:
+    r"""Answer a file of conversations, one question (--prompt), or chat (-i).
+
+    Any key of the config can be given as an option and wins over the file:
+
+    \b
+      oumi infer -c config.yaml --input_path in.jsonl --output_path out.jsonl
+      oumi infer -c config.yaml --prompt "What is 2+2?" --generation.temperature 0.5
+      oumi infer --engine echo --model.model_name none -i
+    """
+    _show_log(verbose, log_level)
+    ways = {"--input_path": input_path, "--prompt": prompt, "-i": interactive or None}
+    chosen = [option for option, value in ways.items() if value is not None]
+    if len(chosen) > 1:
+        raise click.UsageError(f"{' and '.join(chosen)} exclude each other; give one", context)
+    if prompt is not None and not prompt.strip():
+        raise click.UsageError("--prompt is empty; give a question", context)
+    config = _config(context, config_path, engine, input_path, output_path)
+    if not chosen and config.input_path is not None:
+        chosen = ["--input_path"]
+    _check_fit(context, chosen, output_path, as_json, images or system_prompt)
+    items = [image_item(place) for place in images]
+    with get_engine(config=config) as chosen_engine:
+        if chosen == ["--input_path"]:
+            return answer_file(chosen_engine, as_json=as_json)
+        if prompt is not None:
+            talk = Talk(system_prompt, images=items)
+            question = talk.conversation(talk.question(prompt))
+            return answer_question(chosen_engine, question, as_json=as_json)
+        return chat(chosen_engine, system_prompt, items)
+
+
+def _config(
+    context: click.Context,
+    path: str | None,
+    engine: str | None,
+    input_path: str | None,
+    output_path: str | None,
+) -> InferenceConfig:
+    options = {"engine": engine, "input_path": input_path, "output_path": output_path}
+    given = [(key, value) for key, value in options.items() if value is not None]
+    overrides = [*take_overrides(context), *given]
+    if path is None:
+        return InferenceConfig.from_dict({}, overrides)
+    return InferenceConfig.from_yaml(path, overrides)
+
+
+def _check_fit(
+    context: click.Context,
+    chosen: list[str],
+    output_path: str | None,
+    as_json: bool,
+    for_one: object,
+) -> None:
+    """Refuse options that the chosen way of asking does not have.
+
+    Raises:
+        click.UsageError: there is such an option, or nothing to answer and nobody to chat with.
+    """
+    if chosen == ["--input_path"]:
+        if for_one:
+            raise click.UsageError(
+                "--image and --system-prompt are for --prompt and the chat; "
+                "the rows of a file hold their own",
+                context,
+            )
+        return
+    if output_path is not None:
+        raise click.UsageError("--output_path needs --input_path", context)
+    if chosen == ["--prompt"]:
+        return
+    if as_json:
+        raise click.UsageError(
+            "--json is for --input_path and --prompt; in a chat use /save", context
+        )
+    if not chosen and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(
+            "there is nothing to answer; give --input_path FILE, --prompt TEXT, "
+            "or -i to chat with lines from standard input",
+            context,
+        )
+
+
+def _show_log(verbose: int, level: str | None) -> None:
+    if level is None:
+        level = ("warning", "info", "debug")[min(verbose, 2)]
+    logging.basicConfig(
+        level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )

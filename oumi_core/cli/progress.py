@@ -1,0 +1,88 @@
+"""The bar of a run on a terminal: rows, rate, tokens, failures and the time that is left."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from oumi_core.cli.console import rich_console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.table import Table
+
+    from oumi_core.run.run import Run
+
+__all__ = ["Bar", "progress"]
+
+_PER_SECOND: Final = 8
+_RATE_SECONDS: Final = 20
+"""The rate is that of the last so many seconds: a run that slows down must not look fast."""
+
+
+class Bar:
+    """Draws what the run's summary says, whenever the terminal is refreshed.
+
+    The run is asked a few times a second, and tells nothing itself: a row costs nothing more.
+
+    Attributes:
+        stopping: True once the run was asked to stop.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.stopping = False
+        self._run = run
+        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def render(self) -> Table:
+        """The bar as it is now."""
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415 - import on use: only terminals need it
+        from rich.table import Table  # noqa: PLC0415 - as above
+        from rich.text import Text  # noqa: PLC0415 - as above
+
+        summary, total = self._run.summary(), self._run.total
+        rate = self._rate(summary.rows)
+        rows = f"{summary.rows:,}" + (f"/{total:,}" if total is not None else "")
+        facts: list[str | tuple[str, str]] = [f"{rows} rows  {rate:,.1f}/s"]
+        if summary.completion_tokens:
+            facts.append(f"  {summary.completion_tokens / max(summary.seconds, 1e-9):,.0f} tok/s")
+        if summary.failed:
+            facts.append((f"  {sum(summary.failed.values()):,} failed", "red"))
+        if self.stopping:
+            facts.append(("  finishing what is in flight; Ctrl-C again cancels", "yellow"))
+        elif total is not None and rate:
+            facts.append(f"  {timedelta(seconds=round((total - summary.rows) / rate))} left")
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(ratio=1)
+        grid.add_column(no_wrap=True)
+        bar = ProgressBar(total, summary.rows, pulse=total is None)
+        grid.add_row(bar, Text.assemble(*facts))
+        return grid
+
+    def _rate(self, rows: int) -> float:
+        """Rows a second of late."""
+        now = time.monotonic()
+        self._samples.append((now, rows))
+        while now - self._samples[0][0] > _RATE_SECONDS:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (rows - before) / (now - then) if now > then else 0.0
+
+
+@contextlib.contextmanager
+def progress(run: Run) -> Iterator[Bar]:
+    """Show a bar on standard error while the run goes on; it is gone afterwards."""
+    from rich.live import Live  # noqa: PLC0415 - import on use: only terminals need it
+
+    bar = Bar(run)
+    with Live(
+        get_renderable=bar.render,
+        console=rich_console(stderr=True),
+        refresh_per_second=_PER_SECOND,
+        transient=True,
+    ):
+        yield bar

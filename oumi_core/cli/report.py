@@ -1,0 +1,88 @@
+"""What is said of a run when it has ended, on standard error."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from oumi_core.cli.console import note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from oumi_core.run.run import Run
+    from oumi_core.run.summary import Summary
+    from oumi_core.types.result import Result
+
+__all__ = ["SHOWN_FAILURES", "tell_end"]
+
+SHOWN_FAILURES: Final = 5
+"""So many failed rows are listed; a file of the others is named."""
+
+
+def tell_end(
+    run: Run, failed: Sequence[Result], output_path: str | None, *, whole: bool = True
+) -> None:
+    """Say which rows failed and why, what the run did, and where its files are.
+
+    Args:
+        run: the run, which has ended.
+        failed: the first failed rows.
+        output_path: where the answers went; None if they were printed.
+        whole: False if rows in flight were cancelled.
+    """
+    summary = run.summary()
+    for result in failed:
+        _tell_failure(result)
+    more = sum(summary.failed.values()) - len(failed)
+    if more > 0:
+        note(f"... and {more:,} more failed")
+    stopped = run.stopped()
+    if not whole:
+        note("interrupted; what was in flight is cancelled", label="stopped", style="yellow")
+    elif stopped is not None:
+        note(str(stopped), label="stopped", style="yellow")
+    note(_line(summary), style="bold")
+    for path, what in _files(output_path):
+        note(f"{path}  {what}")
+
+
+def _tell_failure(result: Result) -> None:
+    if result.error is None:
+        return
+    reason = f"row {result.index + 1}: {result.error.kind.value}: {result.error.message}"
+    note(reason, label="failed", style="red")
+    if result.exception is not None and os.environ.get("OUMI_DEBUG"):
+        traceback.print_exception(result.exception)
+
+
+def _line(summary: Summary) -> str:
+    """The run in one line: `1,000 rows: 998 ok, 2 failed (2 timeout); 9,000 tokens in; ...`."""
+    text = f"{summary.rows:,} {'row' if summary.rows == 1 else 'rows'}: {summary.succeeded:,} ok"
+    if summary.failed:
+        kinds = ", ".join(f"{count:,} {kind.value}" for kind, count in summary.failed.items())
+        text += f", {sum(summary.failed.values()):,} failed ({kinds})"
+    if summary.prompt_tokens or summary.completion_tokens:
+        text += f"; {summary.prompt_tokens:,} tokens in, {summary.completion_tokens:,} out"
+    return f"{text}; {_duration(summary.seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _files(output_path: str | None) -> list[tuple[str, str]]:
+    """The files that the run has left, and what is in them."""
+    if output_path is None:
+        return []
+    kinds = [("", "answers"), (".failed.jsonl", "failed rows")]
+    partial = Path(f"{output_path}.partial").exists()
+    suffix, more = (".partial", " up to here") if partial else ("", "")
+    named = [(f"{output_path}{kind}{suffix}", f"{what}{more}") for kind, what in kinds]
+    return [(path, what) for path, what in named if Path(path).exists()]
