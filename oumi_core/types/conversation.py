@@ -44,7 +44,8 @@ class Conversation:
     """Messages in order, with a name, metadata and tools.
 
     The one type here that can be changed in place, as Oumi's can: programs fill in `metadata` and
-    append to `messages`. The engines and runs of this package never change one they were given.
+    append to `messages`. What is set later is taken as it is: dicts and functions are made into
+    messages and tools at construction only. The engines and runs never change one they were given.
 
     Attributes:
         messages: the turns, oldest first; messages or their dicts.
@@ -139,6 +140,9 @@ class Conversation:
 
     def to_json(self) -> str:
         """The conversation as one line of JSON in Oumi's format.
+
+        What JSON lacks is written as its nearest kin: bytes as base64, a set as a list, a date as
+        its ISO text, NaN as null.
 
         Raises:
             DataError: it holds what JSON cannot.

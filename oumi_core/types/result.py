@@ -30,6 +30,7 @@ class Result:
             (a grammar without the extra `grammar`); None without a constraint.
         attempts: how often the engine was asked.
         latency: seconds from the first attempt's start to the outcome.
+        reused: True if an earlier run of the same output had this answer, and nothing was sent.
         exception: what the engine raised if that was not an `EngineError`; for debugging, in no
             repr and no file.
     """
@@ -42,6 +43,7 @@ class Result:
     checked: bool | None = None
     attempts: int = 1
     latency: float = 0.0
+    reused: bool = False
     exception: BaseException | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
