@@ -118,7 +118,7 @@ class Conversation:
             self.conversation_id,
             {**self.metadata, **metadata},
             self.tools,
-            self.extra,
+            dict(self.extra),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,10 +159,11 @@ class Conversation:
         rest = as_mapping(data, "messages")
         if "messages" not in rest:
             raise DataError("messages: missing; a conversation needs a list of messages")
+        metadata = rest.pop("metadata", None)
         return cls(
             messages=rest.pop("messages"),
             conversation_id=take(rest, "conversation_id", str),
-            metadata=rest.pop("metadata", None) or {},
+            metadata={} if metadata is None else metadata,
             tools=rest.pop("tools", None),
             extra=rest,
         )

@@ -57,7 +57,8 @@ def test_a_reply_makes_a_copy() -> None:
     answered = conversation.with_reply(REPLY, {"usage": {"total_tokens": 3}})
     assert answered.messages == [USER, REPLY]
     assert answered.metadata == {"usage": {"total_tokens": 3}}
-    assert answered.extra == {"x": 1}
+    answered.extra["y"] = 2
+    assert conversation.extra == {"x": 1}
     assert conversation.messages == [USER]
     assert conversation.metadata == {}
 
@@ -98,6 +99,7 @@ def test_the_repr_shows_no_text_and_str_shows_it() -> None:
         ({"messages": [{"role": "user", "content": [{}]}]}, "messages[0].content[0].type: None"),
         ({"messages": [], "conversation_id": 3}, "conversation_id: expected a text, got int"),
         ({"messages": [], "metadata": [1]}, "metadata: expected an object, got list"),
+        ({"messages": [], "metadata": ""}, "metadata: expected an object, got str"),
         ({"messages": [], "tools": "f"}, "tools: expected a list, got str"),
         ({"messages": [], "tools": [TOOL, {}]}, "tools[1].function: expected an object"),
     ],
