@@ -1,0 +1,125 @@
+"""The checks of all distributions: `nox` runs the default ones, `nox -l` lists them.
+
+What is tested is what a user gets: the distributions are built from the checkout and installed,
+not linked. Arguments after `--` go to pytest: `nox -s tests -- -k journal`.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.sessions = ["lint", "types", "tests", "docs", "demo"]
+nox.options.reuse_venv = "yes"
+
+ROOT = Path(__file__).parent
+DISTRIBUTIONS = sorted(
+    path.parent.relative_to(ROOT).as_posix()
+    for folder in ("plugins", "contrib")
+    for path in ROOT.glob(f"{folder}/*/pyproject.toml")
+)
+EXAMPLE = "docs/examples/oumi-shout"
+
+# Pinned to a series: with every rule on, a new release is a change to the code.
+RUFF = "ruff==0.17.*"
+MYPY = "mypy==2.4.*"
+TEST_TOOLS = ("hypothesis>=6.100", "sybil>=9")
+
+
+def install_everything(session: nox.Session, *more: str) -> None:
+    extras = [f"./{path}[testing]" for path in DISTRIBUTIONS]
+    session.install(".[grammar,testing]", *extras, *TEST_TOOLS, *more)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes, by ruff."""
+    session.install(RUFF)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types of the code and of the tests, by mypy in strict mode."""
+    stubs = ("types-PyYAML", "types-jsonschema")
+    install_everything(session, MYPY, *stubs, f"./{EXAMPLE}", "nox")
+    session.run("mypy", "noxfile.py", "oumi_core")
+    for path in (*DISTRIBUTIONS, EXAMPLE):
+        session.run("mypy", f"{path}/src")
+    # One at a time: test folders are no packages, so their modules may have equal names.
+    for folder in test_folders():
+        session.run("mypy", folder)
+
+
+def test_folders() -> list[str]:
+    """Folders of tests that can be typed as they are; the model's scripts need torch."""
+    core = [path.as_posix() for path in sorted(Path("tests").iterdir()) if path.is_dir()]
+    own = [f"{path}/tests" for path in DISTRIBUTIONS]
+    return [path for path in [*core, *own] if path != "tests/models" and has_python(path)]
+
+
+def has_python(folder: str) -> bool:
+    return any(Path(folder).glob("*.py"))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests of all distributions."""
+    install_everything(session)
+    folders = ["tests", *(f"{path}/tests" for path in DISTRIBUTIONS)]
+    session.run("pytest", *folders, "--ignore=tests/docs", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Every example of every page, and whether the pages name all there is."""
+    install_everything(session, f"./{EXAMPLE}")
+    session.run("pytest", "tests/docs", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def demo(session: nox.Session) -> None:
+    """The first command of the README, word for word, in a copy of the checkout."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    command = re.search(r"^```bash\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    if command is None:
+        session.error("README.md has no command")
+    copy = Path(session.create_tmp()) / "checkout"
+    shutil.rmtree(copy, ignore_errors=True)
+    for name in tracked_files(session):
+        target = copy / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, target)
+    with session.chdir(copy):
+        answers = session.run("bash", "-euo", "pipefail", "-c", command[1], silent=True)
+    session.log(answers)
+    if "Paris" not in str(answers):
+        session.error("the answers do not name Paris")
+
+
+def tracked_files(session: nox.Session) -> list[str]:
+    listing = session.run(
+        *("git", "ls-files", "--cached", "--others", "--exclude-standard"), silent=True, log=False
+    )
+    return [name for name in str(listing).splitlines() if (ROOT / name).is_file()]
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The table of speeds and sizes, both sides of every ratio measured in one run."""
+    install_everything(session)
+    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def model(session: nox.Session) -> None:
+    """Ask the tiny model all it was taught, with llama.cpp and with transformers."""
+    session.install("torch==2.13.0", "transformers", "peft", "tokenizers")
+    session.install("safetensors", "gguf", "numpy", "xllamacpp", MYPY)
+    session.run("mypy", "tests/models", env={"MYPYPATH": "tests/models"})
+    session.run("python", "tests/models/check.py", *session.posargs)
