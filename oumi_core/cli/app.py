@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 import warnings
 from typing import TYPE_CHECKING, Any, Final
 
@@ -124,6 +123,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def show_error(error: OumiError) -> None:
     """Write an error's message to standard error; with OUMI_DEBUG, the traceback before it."""
     if os.environ.get("OUMI_DEBUG"):
+        import traceback  # noqa: PLC0415 - import on use: costs 10 ms
+
         traceback.print_exception(error)
     note(str(error), label="error", style="red")
 

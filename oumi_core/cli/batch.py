@@ -6,19 +6,19 @@ import contextlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from oumi_core.cli.answers import printer
 from oumi_core.cli.console import is_terminal, shows_progress
 from oumi_core.cli.interrupts import drained_by_ctrl_c
-from oumi_core.cli.loading import load
 from oumi_core.cli.progress import progress
 from oumi_core.cli.report import SHOWN_FAILURES, tell_end
 from oumi_core.run.summary import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from types import TracebackType
 
+    from oumi_core.cli.progress import Bar
     from oumi_core.inference import InferenceEngine
     from oumi_core.run.run import Run
     from oumi_core.types.result import Result
@@ -43,51 +43,71 @@ def answer_file(engine: InferenceEngine, *, as_json: bool) -> int:
         EngineError, RunStopped: the engine cannot be brought up, or the disk refused.
     """
     output_path = engine.config.output_path
-    run = engine.run()
-    load(engine)
+    on_terminal = output_path is None and is_terminal(sys.stdout)
+    answers = printer(as_json=as_json) if output_path is None else None
     failed: list[Result] = []
-    with run:
-        if output_path is None:
-            answers = printer(as_json=as_json)
-            canceled = _drain(run, failed, answers.add)
+    canceled = False
+    with engine.run() as run, _Screen(run, bar_stays=not on_terminal) as screen:
+        try:
+            for result in run:
+                screen.first_result_is_here()
+                if result.error is not None and len(failed) < SHOWN_FAILURES:
+                    failed.append(result)
+                if answers is not None:
+                    answers.add(result)
+        except KeyboardInterrupt:
+            run.close()
+            canceled = True
+        if answers is not None:
             answers.finish()
-        else:
-            canceled = _drain(run, failed, None)
     summary = run.summary()
     if as_json and output_path is not None:
         sys.stdout.write(json.dumps(summary.to_dict()) + "\n")
-    tell_end(run, failed, output_path, whole=not canceled)
+    seen = on_terminal and not as_json
+    tell_end(run, None if seen else failed, output_path, canceled=canceled)
     return ExitCode.INTERRUPTED if canceled else summary.exit_code
 
 
-def _drain(run: Run, failed: list[Result], show: Callable[[Result], None] | None) -> bool:
-    """Take all results; True if a second Ctrl-C cancelled the run."""
-    with _steered(run, bar=show is None or not is_terminal(sys.stdout)):
-        try:
-            for result in run:
-                if result.error is not None and len(failed) < SHOWN_FAILURES:
-                    failed.append(result)
-                if show is not None:
-                    show(result)
-        except KeyboardInterrupt:
-            run.close()
-            return True
-    return False
+class _Screen:
+    """A bar while the run goes on, where there is a terminal for one; and Ctrl-C, which drains.
 
+    Args:
+        run: what is shown and, by Ctrl-C, stopped.
+        bar_stays: False if the bar has to go when the first result comes: answers are shown then.
+    """
 
-@contextlib.contextmanager
-def _steered(run: Run, *, bar: bool) -> Iterator[None]:
-    """Ctrl-C drains the run, and a bar shows it where there is a terminal for one."""
-    with contextlib.ExitStack() as stack:
-        shown = stack.enter_context(progress(run)) if bar and shows_progress() else None
+    def __init__(self, run: Run, *, bar_stays: bool) -> None:
+        self._run = run
+        self._bar_stays = bar_stays
+        self._bar: Bar | None = None
+        self._drawing = contextlib.ExitStack()
+        self._ctrl_c = drained_by_ctrl_c(self._stop)
 
-        def stop() -> None:
-            run.stop()
-            if shown is not None:
-                shown.stopping = True
-            else:
-                # Past the stream, which the main thread may be in the middle of writing to.
-                os.write(sys.stderr.fileno(), _STOPPING.encode())
+    def first_result_is_here(self) -> None:
+        """Make room for answers; does nothing when called again."""
+        if self._bar is not None and not self._bar_stays:
+            self._bar = None
+            self._drawing.close()
 
-        stack.enter_context(drained_by_ctrl_c(stop))
-        yield
+    def _stop(self) -> None:
+        self._run.stop()
+        if self._bar is not None:
+            self._bar.stopping = True
+        else:
+            # Past the stream, which the main thread may be in the middle of writing to.
+            os.write(sys.stderr.fileno(), _STOPPING.encode())
+
+    def __enter__(self) -> Self:
+        if shows_progress():
+            self._bar = self._drawing.enter_context(progress(self._run))
+        self._ctrl_c.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ctrl_c.__exit__(kind, error, trace)
+        self._drawing.close()

@@ -10,23 +10,18 @@ from oumi_core.cli.console import note
 from oumi_core.cli.lines import piped_lines, typed_lines
 from oumi_core.cli.loading import load
 from oumi_core.cli.question import print_pieces, remark
-from oumi_core.cli.talk import Talk
 from oumi_core.errors import OumiError
 from oumi_core.run.summary import ExitCode
 from oumi_core.types.conversation import Message, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from oumi_core.cli.talk import Talk
     from oumi_core.inference import InferenceEngine
-    from oumi_core.types.conversation import ContentItem
 
 __all__ = ["chat"]
 
 
-def chat(
-    engine: InferenceEngine, system_prompt: str | None = None, images: Sequence[ContentItem] = ()
-) -> int:
+def chat(engine: InferenceEngine, talk: Talk) -> int:
     """Answer the lines that are typed, or come from a pipe, until they end.
 
     On a terminal, Ctrl-C stops the answer or clears the line, and Ctrl-D leaves. An error ends
@@ -34,8 +29,7 @@ def chat(
 
     Args:
         engine: who answers.
-        system_prompt: the system message; None for none.
-        images: go with the first turn.
+        talk: what it starts from.
 
     Returns:
         The exit code: 1 if lines came from a pipe and a turn failed.
@@ -45,7 +39,6 @@ def chat(
     """
     load(engine)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    talk = Talk(system_prompt, images=list(images))
     if terminal:
         model = engine.config.model
         who = f"{model.model_name} on {engine.name}" if model is not None else engine.name

@@ -58,6 +58,7 @@ def _help() -> None:
     lines = [(f"/{name} {what}".rstrip(), text) for name, (_, what, text) in _COMMANDS.items()]
     for usage, text in [*lines, ("/exit", "leave, as Ctrl-D does")]:
         note(f"  {usage.ljust(18)}{text}")
+    note("  A line that starts with a space is no command.")
 
 
 def _clear(talk: Talk, _: str) -> str:

@@ -12,13 +12,13 @@ __all__ = ["command"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    r"""Print the script for completion in SHELL.
+    """Print the script for completion in SHELL.
 
     \b
     bash: echo 'eval "$(oumi completion bash)"' >> ~/.bashrc
     zsh:  echo 'eval "$(oumi completion zsh)"' >> ~/.zshrc
     fish: oumi completion fish > ~/.config/fish/completions/oumi.fish
-    """
+    """  # noqa: D301 - click keeps the lines below the character \b as they are
     completion_class = get_completion_class(shell)
     if completion_class is None:
         raise click.UsageError(f"this click completes nothing in {shell}; upgrade click", context)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Final, TextIO
 
 if TYPE_CHECKING:
@@ -52,13 +54,32 @@ def note(text: str, *, label: str = "", style: str = "dim") -> None:
         label: stands before it, coloured: `error`.
         style: the label's colour; the whole line's if there is no label.
     """
+    text = _wrapped(printable(f"{label}: {text}" if label else text))
     if label:
-        label = paint(f"{label}:", "bold", style, stream=sys.stderr)
-        text = f"{label} {printable(text)}"
+        painted = paint(f"{label}:", "bold", style, stream=sys.stderr)
+        text = painted + text.removeprefix(f"{label}:")
     else:
-        text = paint(printable(text), style, stream=sys.stderr)
+        text = paint(text, style, stream=sys.stderr)
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def _wrapped(text: str) -> str:
+    """The text, its lines broken between words where a terminal would break them in words."""
+    if not is_terminal(sys.stderr):
+        return text
+    width = shutil.get_terminal_size().columns
+    lines = []
+    for line in text.split("\n"):
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
 
 
 def printable(text: str) -> str:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from oumi_core.cli.batch import answer_file
-from oumi_core.cli.chat import chat
 from oumi_core.cli.engines import complete_engine
-from oumi_core.cli.images import image_item
 from oumi_core.cli.overrides import take_overrides
-from oumi_core.cli.question import answer_question
-from oumi_core.cli.talk import Talk
 from oumi_core.configs import InferenceConfig
-from oumi_core.inference import get_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["command"]
 
@@ -70,7 +68,7 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
     verbose: int,
     log_level: str | None,
 ) -> int:
-    r"""Answer a file of conversations, one question (--prompt), or chat (-i).
+    """Answer a file of conversations, one question (--prompt), or chat (-i).
 
     Any key of the config can be given as an option and wins over the file:
 
@@ -78,7 +76,7 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
       oumi infer -c config.yaml --input_path in.jsonl --output_path out.jsonl
       oumi infer -c config.yaml --prompt "What is 2+2?" --generation.temperature 0.5
       oumi infer --engine echo --model.model_name none -i
-    """
+    """  # noqa: D301 - click keeps the lines below the character \b as they are
     _show_log(verbose, log_level)
     ways = {"--input_path": input_path, "--prompt": prompt, "-i": interactive or None}
     chosen = [option for option, value in ways.items() if value is not None]
@@ -90,15 +88,40 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
     if not chosen and config.input_path is not None:
         chosen = ["--input_path"]
     _check_fit(context, chosen, output_path, as_json, images or system_prompt)
-    items = [image_item(place) for place in images]
-    with get_engine(config=config) as chosen_engine:
-        if chosen == ["--input_path"]:
-            return answer_file(chosen_engine, as_json=as_json)
-        if prompt is not None:
-            talk = Talk(system_prompt, images=items)
-            question = talk.conversation(talk.question(prompt))
-            return answer_question(chosen_engine, question, as_json=as_json)
-        return chat(chosen_engine, system_prompt, items)
+    if chosen == ["--input_path"]:
+        return _answer_file(config, as_json=as_json)
+    return _talk(config, prompt, system_prompt, images, as_json=as_json)
+
+
+def _answer_file(config: InferenceConfig, *, as_json: bool) -> int:
+    # Import on use, here and below: help and completion need no engine.
+    from oumi_core.cli.batch import answer_file  # noqa: PLC0415
+    from oumi_core.inference import get_engine  # noqa: PLC0415
+
+    with get_engine(config=config) as engine:
+        return answer_file(engine, as_json=as_json)
+
+
+def _talk(
+    config: InferenceConfig,
+    prompt: str | None,
+    system_prompt: str | None,
+    images: Sequence[str],
+    *,
+    as_json: bool,
+) -> int:
+    """Answer the one question; without one, chat."""
+    from oumi_core.cli.chat import chat  # noqa: PLC0415
+    from oumi_core.cli.images import image_item  # noqa: PLC0415
+    from oumi_core.cli.question import answer_question  # noqa: PLC0415
+    from oumi_core.cli.talk import Talk  # noqa: PLC0415
+    from oumi_core.inference import get_engine  # noqa: PLC0415
+
+    talk = Talk(system_prompt, images=[image_item(place) for place in images])
+    with get_engine(config=config) as engine:
+        if prompt is None:
+            return chat(engine, talk)
+        return answer_question(engine, talk.conversation(talk.question(prompt)), as_json=as_json)
 
 
 def _config(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from oumi_core.cli.console import rich_console, shows_progress
@@ -20,8 +19,8 @@ def load(engine: InferenceEngine) -> None:
         ConfigError, EngineError: it cannot be brought up.
     """
     model = engine.config.model
-    waiting: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
-    if shows_progress() and model is not None:
-        waiting = rich_console(stderr=True).status(f"loading {model.model_name} …", spinner="dots")
-    with waiting:
+    if model is None or not shows_progress():
+        engine.start()
+        return
+    with rich_console(stderr=True).status(f"loading {model.model_name} …"):
         engine.start()

@@ -13,6 +13,7 @@ from oumi_core.cli.console import rich_console
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from oumi_core.run.run import Run
@@ -22,6 +23,11 @@ __all__ = ["Bar", "progress"]
 _PER_SECOND: Final = 8
 _RATE_SECONDS: Final = 20
 """The rate is that of the last so many seconds: a run that slows down must not look fast."""
+
+_ROOM_FOR_ECHO: Final = 3
+"""Columns left free for the `^C` that the terminal writes: it must not break the line."""
+
+_STOPPING: Final = "finishing; Ctrl-C again cancels"
 
 
 class Bar:
@@ -33,13 +39,23 @@ class Bar:
         stopping: True once the run was asked to stop.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, console: Console) -> None:
+        from rich.spinner import Spinner  # noqa: PLC0415 - import on use: only terminals need it
+
         self.stopping = False
+        self._console = console
+        self._spinner = Spinner("dots")
         self._run = run
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
-    def render(self) -> Table:
-        """The bar as it is now."""
+    def render(self) -> RenderableType:
+        """The bar as it is now; before the first result, that the run is starting."""
+        if self._run.summary().rows:
+            return self._progress()
+        self._spinner.text = _STOPPING if self.stopping else "starting"
+        return self._spinner
+
+    def _progress(self) -> Table:
         from rich.progress_bar import ProgressBar  # noqa: PLC0415 - import on use: only terminals need it
         from rich.table import Table  # noqa: PLC0415 - as above
         from rich.text import Text  # noqa: PLC0415 - as above
@@ -53,10 +69,11 @@ class Bar:
         if summary.failed:
             facts.append((f"  {sum(summary.failed.values()):,} failed", "red"))
         if self.stopping:
-            facts.append(("  finishing what is in flight; Ctrl-C again cancels", "yellow"))
+            facts.append((f"  {_STOPPING}", "yellow"))
         elif total is not None and rate:
             facts.append(f"  {timedelta(seconds=round((total - summary.rows) / rate))} left")
-        grid = Table.grid(padding=(0, 1), expand=True)
+        grid = Table.grid(padding=(0, 1))
+        grid.width = self._console.width - _ROOM_FOR_ECHO
         grid.add_column(ratio=1)
         grid.add_column(no_wrap=True)
         bar = ProgressBar(total, summary.rows, pulse=total is None)
@@ -78,10 +95,11 @@ def progress(run: Run) -> Iterator[Bar]:
     """Show a bar on standard error while the run goes on; it is gone afterwards."""
     from rich.live import Live  # noqa: PLC0415 - import on use: only terminals need it
 
-    bar = Bar(run)
+    console = rich_console(stderr=True)
+    bar = Bar(run, console)
     with Live(
         get_renderable=bar.render,
-        console=rich_console(stderr=True),
+        console=console,
         refresh_per_second=_PER_SECOND,
         transient=True,
     ):

@@ -23,39 +23,50 @@ SHOWN_FAILURES: Final = 5
 
 
 def tell_end(
-    run: Run, failed: Sequence[Result], output_path: str | None, *, whole: bool = True
+    run: Run, failed: Sequence[Result] | None, output_path: str | None, *, canceled: bool
 ) -> None:
     """Say which rows failed and why, what the run did, and where its files are.
 
     Args:
         run: the run, which has ended.
-        failed: the first failed rows.
+        failed: the first failed rows; None if they were shown already.
         output_path: where the answers went; None if they were printed.
-        whole: False if rows in flight were cancelled.
+        canceled: True if rows in flight were cancelled.
     """
     summary = run.summary()
-    for result in failed:
-        _tell_failure(result)
-    more = sum(summary.failed.values()) - len(failed)
-    if more > 0:
-        note(f"... and {more:,} more failed")
+    if failed is not None:
+        _tell_failures(failed, sum(summary.failed.values()))
     stopped = run.stopped()
-    if not whole:
+    if canceled:
         note("interrupted; what was in flight is cancelled", label="stopped", style="yellow")
     elif stopped is not None:
         note(str(stopped), label="stopped", style="yellow")
     note(_line(summary), style="bold")
-    for path, what in _files(output_path):
-        note(f"{path}  {what}")
-
-
-def _tell_failure(result: Result) -> None:
-    if result.error is None:
+    if output_path is None:
         return
-    reason = f"row {result.index + 1}: {result.error.kind.value}: {result.error.message}"
-    note(reason, label="failed", style="red")
-    if result.exception is not None and os.environ.get("OUMI_DEBUG"):
-        traceback.print_exception(result.exception)
+    if canceled or stopped is not None:
+        note(_how_to_go_on(output_path))
+        return
+    note(f"answers: {output_path}")
+    if summary.failed:
+        note(f"failed rows: {output_path}.failed.jsonl")
+
+
+def _how_to_go_on(output_path: str) -> str:
+    if Path(f"{output_path}.oumi.db").exists():
+        return "the same command goes on where this one stopped"
+    return f"what had finished is in {output_path}.partial"
+
+
+def _tell_failures(failed: Sequence[Result], count: int) -> None:
+    for result in failed:
+        if result.error is not None:
+            reason = f"row {result.index + 1}: {result.error.kind.value}: {result.error.message}"
+            note(reason, label="failed", style="red")
+        if result.exception is not None and os.environ.get("OUMI_DEBUG"):
+            traceback.print_exception(result.exception)
+    if count > len(failed):
+        note(f"... and {count - len(failed):,} more failed")
 
 
 def _line(summary: Summary) -> str:
@@ -75,14 +86,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def _files(output_path: str | None) -> list[tuple[str, str]]:
-    """The files that the run has left, and what is in them."""
-    if output_path is None:
-        return []
-    kinds = [("", "answers"), (".failed.jsonl", "failed rows")]
-    partial = Path(f"{output_path}.partial").exists()
-    suffix, more = (".partial", " up to here") if partial else ("", "")
-    named = [(f"{output_path}{kind}{suffix}", f"{what}{more}") for kind, what in kinds]
-    return [(path, what) for path, what in named if Path(path).exists()]
