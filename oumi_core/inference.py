@@ -10,19 +10,19 @@ private loop thread, so they work in scripts, in notebooks and from several thre
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from oumi_core.configs import GenerationParams, InferenceConfig, ModelParams, RemoteParams
 from oumi_core.configs.fields import with_fields
-from oumi_core.data.jsonl import check_conversations, read_conversations
 from oumi_core.engines_in_use import EnginesInUse
-from oumi_core.errors import ConfigError, InferenceFailed
+from oumi_core.errors import InferenceFailed
 from oumi_core.loop import run_async, run_blocking
 from oumi_core.plugin_info import Found
 from oumi_core.registry import ENGINE, default_registry, find
 from oumi_core.run.plan import make_plan
+from oumi_core.run.resume import Output
 from oumi_core.run.run import Run
+from oumi_core.run.source import Source
 from oumi_core.text_stream import TextStream
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ class InferenceEngine:
         *,
         output_path: str | os.PathLike[str] | None = None,
         inference_config: InferenceConfig | None = None,
+        fresh: bool = False,
+        retry_failed: bool = False,
     ) -> Run:
         """Answer any number of conversations, handing out each result as it finishes.
 
@@ -133,19 +135,24 @@ class InferenceEngine:
                 file of them; None for the config's `input_path`. A file is checked as a whole
                 before the first row is sent.
             output_path: the JSONL file for the answers, in input order; None for the config's.
+                A journal beside it keeps every answer from the moment it is there: the same call
+                again goes on where the last one stopped, and sends nothing that was answered.
             inference_config: laid over the engine's own config for this call.
+            fresh: forget the answers of earlier runs to this output.
+            retry_failed: try again also rows whose failure says that a retry is no use.
 
         Raises:
-            ConfigError, DataError, PluginError: as for `infer`; a row's failure is never raised.
+            ConfigError, PluginError: as for `infer`; a row's failure is never raised.
         """
         config = self._effective(inference_config)
         plan = make_plan(config, self._found)
-        source = config.input_path if input is None else input
-        target = config.output_path if output_path is None else str(output_path)
-        if source is None:
-            raise ConfigError("input_path: missing; give conversations or a file of them")
-        rows, total = _rows(source, target)
-        return Run(plan, self._engines.get, rows, output_path=target, total=total)
+        source = Source.of(config.input_path if input is None else input)
+        target = config.output_path if output_path is None else os.fspath(output_path)
+        if target is None:
+            return Run(plan, self._engines.get, source)
+        source.check_apart_from(target)
+        output = Output(target, self.name, fresh=fresh, retry_failed=retry_failed)
+        return Run(plan, self._engines.get, source, output)
 
     arun = run
     """`run` under the name of the awaitable twins: iterate with `async for`."""
@@ -216,20 +223,6 @@ class InferenceEngine:
 
     def _effective(self, config: InferenceConfig | None) -> InferenceConfig:
         return self.config if config is None else config.over(self.config)
-
-
-def _rows(
-    source: Iterable[Conversation] | AsyncIterable[Conversation] | str | os.PathLike[str],
-    target: str | None,
-) -> tuple[Iterable[Conversation] | AsyncIterable[Conversation], int | None]:
-    """The rows, and how many there are where that is known."""
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if target is not None and Path(target).resolve() == path.resolve():
-            raise ConfigError(f"output_path: {target} is the input; choose another path")
-        total = check_conversations(path)
-        return read_conversations(path), total
-    return source, len(source) if isinstance(source, list | tuple) else None
 
 
 async def _collect(run: Run) -> list[Conversation]:

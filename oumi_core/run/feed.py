@@ -11,38 +11,37 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from oumi_core.types.conversation import Conversation
+from typing import Generic, TypeVar
 
 __all__ = ["Feed"]
+
+T = TypeVar("T")
 
 _ROWS = 128
 _SECONDS = 0.005
 """A pull ends after so many rows, or with the first row after so many seconds."""
 
 
-class Feed:
+class Feed(Generic[T]):
     """The rows of an input with their indices, for any number of workers on one loop.
 
     Memory holds at most one pull of rows that no worker has taken. An exception of the input is
     raised to the worker that meets it, after all rows before it were handed out.
     """
 
-    def __init__(self, rows: Iterable[Conversation] | AsyncIterable[Conversation]) -> None:
+    def __init__(self, rows: Iterable[T] | AsyncIterable[T]) -> None:
         self._in_memory = isinstance(rows, list | tuple)
-        self._rows: Iterator[Conversation] | AsyncIterator[Conversation] = (
+        self._rows: Iterator[T] | AsyncIterator[T] = (
             rows.__aiter__() if isinstance(rows, AsyncIterable) else iter(rows)
         )
-        self._ready: deque[Conversation] = deque()
+        self._ready: deque[T] = deque()
         self._next_index = 0
         self._ended = False
         self._stopped = False
         self._error: Exception | None = None
         self._pulling = asyncio.Lock()
 
-    async def take(self) -> tuple[int, Conversation] | None:
+    async def take(self) -> tuple[int, T] | None:
         """The next row and its index, from 0; None when there are no more."""
         while not self._ready and not self._stopped:
             if self._ended:
@@ -84,7 +83,7 @@ class Feed:
         else:
             await asyncio.to_thread(self._pull_some, rows)
 
-    async def _pull_one(self, rows: AsyncIterator[Conversation]) -> None:
+    async def _pull_one(self, rows: AsyncIterator[T]) -> None:
         try:
             self._ready.append(await anext(rows))
         except StopAsyncIteration:
@@ -92,7 +91,7 @@ class Feed:
         except Exception as error:  # noqa: BLE001 - the input's own error, raised by `take`
             self._ended, self._error = True, error
 
-    def _pull_some(self, rows: Iterator[Conversation]) -> None:
+    def _pull_some(self, rows: Iterator[T]) -> None:
         until = time.monotonic() + _SECONDS
         try:
             for row in rows:

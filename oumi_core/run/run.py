@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from oumi_core.bridge import Bridge
 from oumi_core.errors import RunStopped
 from oumi_core.run.feed import Feed
-from oumi_core.run.output import OutputFile
 from oumi_core.run.row import Row
 from oumi_core.run.summary import Summary, Tally
 from oumi_core.run.workers import work
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
-    from typing import Any
 
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
-    from oumi_core.types.conversation import Conversation
+    from oumi_core.run.resume import Output
+    from oumi_core.run.source import Source
     from oumi_core.types.result import Result
 
 __all__ = ["Run"]
 
-_WINDOW = 4096
-"""Rows that may end before an earlier one; see `OutputFile`."""
+T = TypeVar("T")
 
 
 class Run:
@@ -40,20 +38,18 @@ class Run:
         self,
         plan: Plan,
         engine: Callable[[Plan], Awaitable[Engine]],
-        rows: Iterable[Conversation] | AsyncIterable[Conversation],
-        *,
-        output_path: str | None = None,
-        total: int | None = None,
+        source: Source,
+        output: Output | None = None,
     ) -> None:
         self._plan = plan
         self._engine = engine
-        self._rows = rows
-        self._output_path = output_path
-        self._feed: Feed | None = None
+        self._source = source
+        self._output = output
+        self._feed: Feed[Any] | None = None
         self._tally = Tally(plan.unsupported)
         self._bridge: Bridge[Result] = Bridge(self.execute)
-        self.total = total
-        """The number of rows, where it is known before the run; else None."""
+        self.total: int | None = None
+        """The number of rows, from the start of the run on where it can be known; else None."""
         self.num_workers: int | None = plan.num_workers
         """Rows in flight; None until the run has started if the engine decides it."""
 
@@ -62,34 +58,41 @@ class Run:
 
         What the iterators do; for callers that are on the private loop already.
         """
+        rows, self.total = await self._source.open()
         engine = await self._engine(self._plan)
         self.num_workers = self._plan.num_workers or engine.num_workers
-        self._feed = feed = Feed(self._rows)
-        output = None
-        if self._output_path is not None:
-            window = max(_WINDOW, 4 * self.num_workers)
-            output = OutputFile(self._output_path, window=window)
+        row = Row(engine, self._plan)
+        try:
+            if self._output is None:
+                await self._work(rows, row.answer, deliver)
+                return
+            async with self._output.opened(row, self._plan) as resumable:
+                await self._work(resumable.prepare(rows), resumable.answer, deliver)
+                if self.stopped() is None:
+                    await resumable.write_outputs()
+        finally:
+            self._tally.end()
 
+    async def _work(
+        self,
+        rows: Iterable[T] | AsyncIterable[T],
+        answer: Callable[[int, T], Coroutine[Any, Any, Result]],
+        deliver: Callable[[Result], Coroutine[Any, Any, None]],
+    ) -> None:
         async def settle(result: Result) -> None:
             self._tally.add(result)
             if result.error is not None and result.error.stops_run:
                 self._stop_for(result)
-            if output is not None:
-                await output.add(result)
             await deliver(result)
 
-        workers = self.num_workers if self.total is None else min(self.num_workers, self.total)
-        ended = False
+        workers = self.num_workers or 1
+        self._feed = feed = Feed(rows)
+        if self._tally.interrupted:
+            feed.stop()
         try:
-            await work(feed, Row(engine, self._plan).answer, settle, workers)
-            ended = True
+            await work(feed, answer, settle, min(workers, self.total or workers))
         finally:
-            self._tally.end()
             feed.close()
-            if output is not None:
-                summary = self.summary()
-                cut = not ended or summary.interrupted or summary.stopped_by is not None
-                await (output.keep_partial() if cut else output.finish())
 
     def _stop_for(self, result: Result) -> None:
         if self._tally.stopped_by is None:

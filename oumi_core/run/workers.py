@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
 
     from oumi_core.run.feed import Feed
-    from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
 
 __all__ = ["work"]
+
+T = TypeVar("T")
 
 _ROWS_A_TURN = 256
 """After so many rows a worker lets the loop turn, even if no row made it wait."""
 
 
 async def work(
-    feed: Feed,
-    answer: Callable[[int, Conversation], Coroutine[Any, Any, Result]],
+    feed: Feed[T],
+    answer: Callable[[int, T], Coroutine[Any, Any, Result]],
     deliver: Callable[[Result], Coroutine[Any, Any, None]],
     num_workers: int,
 ) -> None:

@@ -1,0 +1,270 @@
+"""The journal of a run: what has been answered, on disk before anyone is told.
+
+A SQLite file beside the output. Each result is one row, found again by the key of what was sent
+(`RowKeys`), so that a run that was cut goes on where it was, a changed config never gets old
+answers, and of an edited input only the edited rows run again. Rows with equal keys each have a
+result of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from oumi_core.errors import ConfigError, RunStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Entry", "Journal", "Stored"]
+
+_SCHEMA_VERSION = 1
+_APPLICATION_ID = 0x6F756D69  # "oumi": `file` and our own check tell it from other databases
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS result (
+    id INTEGER PRIMARY KEY,
+    key INTEGER NOT NULL,      -- the first 64 bits of the digest: a third of a blob index's cost
+    digest BLOB NOT NULL,
+    run INTEGER NOT NULL,      -- the last run that this result belonged to
+    place INTEGER NOT NULL,    -- its row's index in that run's input
+    ok INTEGER NOT NULL,
+    line BLOB NOT NULL,        -- for the output file, or for that of the failed rows
+    record BLOB NOT NULL       -- the rest of the result, as JSON
+);
+CREATE INDEX IF NOT EXISTS result_key ON result (key);
+CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY, started TEXT DEFAULT CURRENT_TIMESTAMP);
+"""
+
+
+@attrs.frozen
+class Stored:
+    """A result of an earlier run.
+
+    Attributes:
+        id: its row in the journal.
+        ok: False for a failure.
+        record: the result as JSON.
+        line: as it stands in the journal.
+    """
+
+    id: int
+    ok: bool
+    record: bytes
+    line: bytes
+
+
+@attrs.frozen
+class Entry:
+    """A result on its way into the journal.
+
+    Attributes:
+        digest: the key of its row.
+        place: the row's index in the input.
+        ok: False for a failure.
+        line: what goes to the output file, or to that of the failed rows.
+        record: the rest of the result, as JSON.
+        replaces: the earlier result of the same row, if it had one.
+    """
+
+    digest: bytes
+    place: int
+    ok: bool
+    line: bytes
+    record: bytes
+    replaces: int | None = None
+
+
+class Journal:
+    """One run's view of its journal. One run at a time may have it open.
+
+    Results are committed in groups: while one commit goes on, whatever ends is gathered for the
+    next, so that the disk is waited for once a group and never by a timer.
+    """
+
+    def __init__(self, output_path: str) -> None:
+        """Open or create the journal, and lock it. Blocks; nothing else here does but `find`.
+
+        Raises:
+            ConfigError: it cannot be written, is locked by another run, or is no journal.
+        """
+        if Path(output_path).is_dir():
+            raise ConfigError(f"output_path: {output_path} is a folder; give the path of a file")
+        self.path = Path(f"{output_path}.oumi.db")
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._executor = ThreadPoolExecutor(1, "oumi-journal")
+        with self._explained():
+            # Made by hand first: answers are nobody else's to read.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch(0o600)
+            self._database = sqlite3.connect(
+                self.path, timeout=0, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self.run = self._open()
+            except BaseException:
+                self._database.close()
+                raise
+        self.resumes = self._scalar("SELECT EXISTS (SELECT 1 FROM result)") == 1
+
+    def _open(self) -> int:
+        database = self._database
+        # Exclusive: the lock is held until the file is closed, by whatever means.
+        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        kind = (self._scalar("PRAGMA application_id"), self._scalar("PRAGMA user_version"))
+        tables = self._scalar("SELECT count(*) FROM sqlite_schema")
+        if tables and kind != (_APPLICATION_ID, _SCHEMA_VERSION):
+            raise ConfigError(
+                f"{self.path}: not a journal of this version of oumi-core; move it away"
+            )
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("BEGIN IMMEDIATE")
+        for statement in _SCHEMA.split(";\n"):
+            database.execute(statement)
+        database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+        run = database.execute("INSERT INTO run DEFAULT VALUES").lastrowid
+        database.execute("COMMIT")
+        return run or 0
+
+    def _scalar(self, query: str) -> int:
+        value: int = self._database.execute(query).fetchone()[0]
+        return value
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what SQLite and the disk say on opening into a `ConfigError`."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise ConfigError(
+                    f"{self.path}: another run is writing this output; wait for it, or choose "
+                    "another output_path"
+                ) from error
+            raise ConfigError(f"output_path: cannot write {self.path}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise ConfigError(f"{self.path}: not a journal ({error}); move it away") from error
+        except OSError as error:
+            raise ConfigError(
+                f"output_path: cannot write {self.path}: {error.strerror}; choose another path"
+            ) from error
+
+    def forget(self) -> None:
+        """Drop all results of earlier runs. Blocks."""
+        with self._lock, self._disk():
+            self._database.execute("DELETE FROM result")
+        self.resumes = False
+
+    def find(self, digest: bytes) -> Stored | None:
+        """A result of an earlier run for this key that no row of this run has taken. Blocks."""
+        query = (
+            "SELECT id, ok, record, line FROM result WHERE key = ? AND run < ? AND digest = ? "
+            "ORDER BY ok DESC, id LIMIT 1"
+        )
+        with self._lock, self._disk():
+            row = self._database.execute(query, (_key(digest), self.run, digest)).fetchone()
+        return None if row is None else Stored(row[0], bool(row[1]), row[2], row[3])
+
+    def take(self, stored: Stored, place: int, line: bytes) -> None:
+        """Make an earlier result this run's, for the row at `place`. Blocks.
+
+        Written with the next commit: losing it costs nothing, since the result stays.
+        """
+        update = "UPDATE result SET run = ?, place = ?, line = ? WHERE id = ?"
+        with self._lock, self._disk():
+            self._begin()
+            self._database.execute(update, (self.run, place, line, stored.id))
+
+    def _begin(self) -> None:
+        if not self._database.in_transaction:
+            self._database.execute("BEGIN")
+
+    async def add(self, entry: Entry) -> None:
+        """Write a result; returns when it is on disk.
+
+        Raises:
+            RunStopped: the disk refused.
+        """
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, done))
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit_groups())
+        await done
+
+    async def _commit_groups(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting:
+            await asyncio.sleep(0)  # whoever is ready in this turn of the loop comes along
+            group, self._waiting = self._waiting, []
+            error: Exception | None = None
+            try:
+                entries = [entry for entry, _ in group]
+                await loop.run_in_executor(self._executor, self._commit, entries)
+            except RunStopped as stopped:
+                error = stopped
+            for _, done in group:
+                if done.done():
+                    continue  # nobody waits for it any more; it is on disk all the same
+                if error is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(error)
+
+    def _commit(self, entries: list[Entry]) -> None:
+        insert = (
+            "INSERT OR REPLACE INTO result (id, key, digest, run, place, ok, line, record) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+        )
+        rows = [
+            (e.replaces, _key(e.digest), e.digest, self.run, e.place, e.ok, e.line, e.record)
+            for e in entries
+        ]
+        with self._lock, self._disk():
+            self._begin()
+            self._database.executemany(insert, rows)
+            self._database.execute("COMMIT")
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RunStopped(
+                f"the disk of {self.path} refused: {error}; what was finished before is kept: "
+                "mend the disk and run the same again"
+            ) from error
+
+    def lines(self, *, ok: bool) -> Iterator[bytes]:
+        """The lines of this run's results, good or failed, in input order. Blocks."""
+        query = "SELECT line FROM result WHERE run = ? AND ok = ? ORDER BY place"
+        with self._lock, self._disk():
+            self._begin()
+            # Sorting without it would carry every line through the sorter.
+            self._database.execute("CREATE INDEX IF NOT EXISTS by_place ON result (run, ok, place)")
+            for (line,) in self._database.execute(query, (self.run, ok)):
+                yield line
+            # Dropped again: each insert of a later run would pay for it.
+            self._database.execute("DROP INDEX by_place")
+            self._database.execute("COMMIT")
+
+    async def close(self) -> None:
+        """Commit what waits, and close the file."""
+        if self._committer is not None:
+            await self._committer
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._executor, self._database.close)
+        self._executor.shutdown()
+
+
+def _key(digest: bytes) -> int:
+    return int.from_bytes(digest[:8], signed=True)

@@ -1,0 +1,76 @@
+"""What the journal keeps of a result besides its line, and the way back from there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from oumi_core.types.completion import Completion, FinishReason, Usage
+from oumi_core.types.conversation import Message
+from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.result import Result
+
+if TYPE_CHECKING:
+    from oumi_core.types.conversation import Conversation
+
+__all__ = ["record_of", "restored"]
+
+
+def record_of(result: Result) -> bytes:
+    """The result as JSON, without the input conversation."""
+    record: dict[str, Any] = {"attempts": result.attempts, "latency": result.latency}
+    completion = result.completion
+    if completion is not None:
+        record["completion"] = _completion_fields(completion)
+    if result.error is not None:
+        record["failure"] = result.error.to_dict()
+    return msgspec.json.encode(record)
+
+
+def _completion_fields(completion: Completion) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "message": completion.message.to_dict(),
+        "finish_reason": completion.finish_reason.value,
+    }
+    if completion.usage is not None:
+        fields["usage"] = completion.usage.to_dict()
+    if completion.alternatives:
+        fields["alternatives"] = [message.to_dict() for message in completion.alternatives]
+    for name in ("model", "request_id", "refusal", "logprobs", "time_to_first_token"):
+        value = getattr(completion, name)
+        if value is not None:
+            fields[name] = value
+    return fields
+
+
+def restored(record: bytes, index: int, conversation: Conversation) -> Result:
+    """A result as an earlier run recorded it, for a row of this one; its constraint not checked."""
+    fields = msgspec.json.decode(record)
+    failure = fields.get("failure")
+    completion = fields.get("completion")
+    return Result(
+        index=index,
+        conversation=conversation,
+        completion=_completion(completion) if completion else None,
+        error=_failure(failure) if failure else None,
+        attempts=fields["attempts"],
+        latency=fields["latency"],
+        reused=True,
+    )
+
+
+def _completion(fields: dict[str, Any]) -> Completion:
+    usage = fields.pop("usage", None)
+    return Completion(
+        message=Message.from_dict(fields.pop("message")),
+        finish_reason=FinishReason(fields.pop("finish_reason")),
+        usage=Usage(**usage) if usage else None,
+        alternatives=tuple(Message.from_dict(other) for other in fields.pop("alternatives", ())),
+        **fields,
+    )
+
+
+def _failure(fields: dict[str, Any]) -> Failure:
+    del fields["retryable"]
+    return Failure(FailureKind(fields.pop("kind")), **fields)

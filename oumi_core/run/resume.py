@@ -1,0 +1,144 @@
+"""Rows of a run with an output: taken from the journal where they are there, answered where not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import attrs
+
+from oumi_core.run.journal import Entry, Journal
+from oumi_core.run.keys import RowKeys
+from oumi_core.run.output import line_of, write_outputs
+from oumi_core.run.record import record_of, restored
+
+if TYPE_CHECKING:
+    from oumi_core.run.journal import Stored
+    from oumi_core.run.plan import Plan
+    from oumi_core.run.row import Row
+    from oumi_core.types.conversation import Conversation
+    from oumi_core.types.result import Result
+
+__all__ = ["Output", "Prepared", "ResumableRow"]
+
+
+@attrs.frozen
+class Prepared:
+    """A row of the input, and what the journal has for it.
+
+    Attributes:
+        conversation: the row.
+        digest: its key.
+        replaces: the failure of an earlier run that is tried again; None if there is none.
+        result: the earlier result that stands; None if the row is to be answered.
+    """
+
+    conversation: Conversation
+    digest: bytes
+    replaces: int | None = None
+    result: Result | None = None
+
+
+@attrs.frozen
+class Output:
+    """Where a run's answers go, and what becomes of those that are there.
+
+    Attributes:
+        path: the output file; its journal lies beside it.
+        engine_name: part of each row's key.
+        fresh: True to forget all earlier results.
+        retry_failed: True to try all failed rows again; else those that may succeed by themselves.
+    """
+
+    path: str
+    engine_name: str
+    fresh: bool = False
+    retry_failed: bool = False
+
+    @contextlib.asynccontextmanager
+    async def opened(self, row: Row, plan: Plan) -> AsyncIterator[ResumableRow]:
+        """The rows' way through the journal, which is closed afterwards.
+
+        Raises:
+            ConfigError: the output or its journal cannot be written, or another run has it.
+        """
+        journal = await asyncio.to_thread(Journal, self.path)
+        try:
+            if self.fresh:
+                await asyncio.to_thread(journal.forget)
+            yield ResumableRow(row, RowKeys(self.engine_name, plan), journal, self)
+        finally:
+            await journal.close()
+
+
+class ResumableRow:
+    """Answers rows as `Row` does, but never one that has been answered before."""
+
+    def __init__(self, row: Row, keys: RowKeys, journal: Journal, output: Output) -> None:
+        self._row = row
+        self._keys = keys
+        self._journal = journal
+        self._output = output
+
+    def prepare(
+        self, rows: Iterable[Conversation] | AsyncIterable[Conversation]
+    ) -> Iterable[Prepared] | AsyncIterable[Prepared]:
+        """Look up each row as it is read."""
+        return self._each_awaited(rows) if isinstance(rows, AsyncIterable) else self._each(rows)
+
+    def _each(self, rows: Iterable[Conversation]) -> Iterator[Prepared]:
+        for index, conversation in enumerate(rows):
+            yield self._prepared(index, conversation)
+
+    async def _each_awaited(self, rows: AsyncIterable[Conversation]) -> AsyncIterator[Prepared]:
+        index = 0
+        async for conversation in rows:
+            yield await asyncio.to_thread(self._prepared, index, conversation)
+            index += 1
+
+    def _prepared(self, index: int, conversation: Conversation) -> Prepared:
+        digest = self._keys.of(conversation)
+        stored = self._journal.find(digest) if self._journal.resumes else None
+        if stored is None:
+            return Prepared(conversation, digest)
+        result = self._standing(stored, index, conversation)
+        # Taken even if it is to be replaced: an equal row must not replace it, too.
+        self._journal.take(stored, index, stored.line if result is None else line_of(result))
+        if result is None:
+            return Prepared(conversation, digest, stored.id)
+        return Prepared(conversation, digest, None, result)
+
+    def _standing(self, stored: Stored, index: int, conversation: Conversation) -> Result | None:
+        """The stored result if it needs no other attempt, fitted to the row as it is now."""
+        result = restored(stored.record, index, conversation)
+        if result.error is not None:
+            again = result.error.retryable or self._output.retry_failed
+            return None if again else result
+        if result.completion is None:
+            return None
+        judged = self._row.judge(index, conversation, result.completion, result.latency)
+        return attrs.evolve(judged, attempts=result.attempts, reused=True) if judged.ok else None
+
+    async def answer(self, index: int, row: Prepared) -> Result:
+        """The outcome of one row, on disk before it is returned.
+
+        Raises:
+            RunStopped: the disk refused.
+        """
+        if row.result is not None:
+            return row.result
+        result = await self._row.answer(index, row.conversation)
+        await self._journal.add(
+            Entry(row.digest, index, result.ok, line_of(result), record_of(result), row.replaces)
+        )
+        return result
+
+    async def write_outputs(self) -> None:
+        """Write the output file, and that of the failed rows; for a run that saw every row.
+
+        Raises:
+            RunStopped: the disk refused.
+        """
+        await asyncio.to_thread(write_outputs, self._journal, self._output.path)
