@@ -1,0 +1,1 @@
+"""An engine for oumi-core that answers in capitals."""

@@ -1,0 +1,87 @@
+"""The pages name all there is: fields, hooks, public names, commands."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pluggy
+import pytest
+
+from oumi_core import errors, hookspecs
+from oumi_core.types import FailureKind
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def test_the_tables_of_fields_are_those_of_the_classes() -> None:
+    writer = Path(__file__).with_name("write_configuration.py")
+    done = subprocess.run(
+        [sys.executable, writer, "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_each_hook_is_a_heading_with_its_signature() -> None:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    hooks = [name for name in dir(manager.hook) if not name.startswith("_")]
+    assert hooks
+    for name in hooks:
+        arguments = ", ".join(inspect.signature(getattr(hookspecs, name)).parameters)
+        assert f"\n## `{name}({arguments})`\n" in page("hooks.md")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "oumi_core",
+        "oumi_core.configs",
+        "oumi_core.data",
+        "oumi_core.engine",
+        "oumi_core.inference",
+        "oumi_core.types",
+    ],
+)
+def test_each_public_name_stands_in_the_reference(module: str) -> None:
+    named = set(re.findall(r"^\| `(\w+)` \|", section(page("python.md"), module), re.MULTILINE))
+    assert named == set(importlib.import_module(module).__all__)
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading, up to the next of its level."""
+    _, found, rest = text.partition(f"\n## `{heading}`\n")
+    assert found, f"there is no heading {heading}"
+    return rest.partition("\n## ")[0]
+
+
+def test_each_error_and_each_kind_of_failure_is_explained() -> None:
+    text = page("errors.md")
+    for name in (*errors.__all__, *FailureKind):
+        assert f"| `{name}` |" in text
+
+
+def test_each_page_is_linked_from_the_index() -> None:
+    pages = {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+    assert pages == set(re.findall(r"\]\(([\w-]+\.md)\)", page("index.md")))
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.glob("*.md")])
+def test_each_link_to_a_file_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_ci_runs_the_command_of_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    _, second, *_ = re.findall(r"^```bash\n(.*?)\n```", readme, re.MULTILINE | re.DOTALL)
+    assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
