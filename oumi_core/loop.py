@@ -10,7 +10,8 @@ import asyncio
 import atexit
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from oumi_core.errors import OumiError
 
@@ -19,10 +20,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Job", "close_at_exit", "run_async", "run_blocking"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _EXIT_SECONDS = 10.0
 """How long the interpreter's end waits for engines to close."""
+
+
+class _Threads(ThreadPoolExecutor):
+    """The threads of the loop's `asyncio.to_thread`, of use to the interpreter's very end.
+
+    All pools are shut down before `atexit` has its turn, where engines are stopped. What is handed
+    over from then on runs in the loop's own thread: nothing else is left to do there.
+    """
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        try:
+            return super().submit(fn, *args, **kwargs)
+        except RuntimeError:  # "cannot schedule new futures after interpreter shutdown"
+            future: Future[T] = Future()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - handed on, as a pool does
+                future.set_exception(error)
+            return future
 
 
 class _LoopThread:
@@ -31,6 +52,7 @@ class _LoopThread:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = _new_loop()
+        self.loop.set_default_executor(_Threads(thread_name_prefix="oumi"))
         self._thread = threading.Thread(target=self._serve, name="oumi-loop", daemon=True)
         self._thread.start()
 

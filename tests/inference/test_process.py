@@ -46,6 +46,16 @@ def test_an_engine_that_is_never_closed_is_closed_at_exit() -> None:
     )
 
 
+def test_an_engine_that_stops_in_another_thread_can_do_so_at_exit() -> None:
+    body = """
+        class Threaded(Loud):
+            async def stop(self): await asyncio.to_thread(print, "stop in a thread", flush=True)
+
+        engine = get_engine(Threaded, model="m"); engine.infer(ask("x"))
+        """
+    assert output_of(body) == "start\nstop in a thread\n"
+
+
 def test_a_script_that_ends_by_an_exception_closes_its_engine() -> None:
     body = "engine = get_engine(Loud, model='m'); engine.infer(ask('x')); sys.exit(4)"
     done = subprocess.run(script(body), capture_output=True, text=True, timeout=60, check=False)
