@@ -6,8 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.cli.console import is_terminal, printable, rich_console
-from oumi_core.data.jsonl import conversation_line
-from oumi_core.types.conversation import Conversation
+from oumi_core.run.output import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,13 +52,8 @@ def printer(*, as_json: bool) -> AnswerPrinter:
 
 def print_json(result: Result) -> None:
     """Print the row with its reply, or with a field `failure`, as one line of JSON."""
-    row = result.conversation
-    if result.error is not None:
-        failure = {**result.error.to_dict(), "index": result.index, "attempts": result.attempts}
-        extra = {**row.extra, "failure": failure}
-        row = Conversation(row.messages, row.conversation_id, row.metadata, row.tools, extra)
     sys.stdout.flush()
-    sys.stdout.buffer.write(conversation_line(row))
+    sys.stdout.buffer.write(line_of(result))
 
 
 def _print_plain(result: Result) -> None:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from oumi_core.cli.progress import Bar
-    from oumi_core.inference import InferenceEngine
     from oumi_core.run.run import Run
     from oumi_core.types.result import Result
 
@@ -28,11 +27,12 @@ __all__ = ["answer_file"]
 _STOPPING: Final = "stopping: what is in flight is finished and kept; Ctrl-C again cancels it\n"
 
 
-def answer_file(engine: InferenceEngine, *, as_json: bool) -> int:
-    """Answer the config's `input_path`; print the answers if it has no `output_path`.
+def answer_file(run: Run, output_path: str | None, *, as_json: bool) -> int:
+    """Go through a run; print the answers if they go to no file.
 
     Args:
-        engine: an engine whose config has an `input_path`.
+        run: the run, which has not started.
+        output_path: where its answers go; None if they are to be printed.
         as_json: print answers as JSON lines; or the summary, if the answers go to a file.
 
     Returns:
@@ -42,12 +42,11 @@ def answer_file(engine: InferenceEngine, *, as_json: bool) -> int:
         ConfigError, DataError: nothing was sent.
         EngineError, RunStopped: the engine cannot be brought up, or the disk refused.
     """
-    output_path = engine.config.output_path
     on_terminal = output_path is None and is_terminal(sys.stdout)
     answers = printer(as_json=as_json) if output_path is None else None
     failed: list[Result] = []
     canceled = False
-    with engine.run() as run, _Screen(run, bar_stays=not on_terminal) as screen:
+    with run, _Screen(run, bar_stays=not on_terminal) as screen:
         try:
             for result in run:
                 screen.first_result_is_here()

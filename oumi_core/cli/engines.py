@@ -112,7 +112,7 @@ def show(name: str, as_json: bool) -> int:
     if not listed:
         find(ENGINE, name)  # loads nothing, as there is nothing: raises what to do instead
     report = probe(ENGINE, name)
-    row = {"error": None, **listed[0].to_dict(), **report.to_dict()}
+    row = {**listed[0].to_dict(), **report.to_dict(), "name": listed[0].name}
     if not report.ok and len(listed) == 1 and listed[0].state is not PluginState.AVAILABLE:
         row["state"] = listed[0].state.value
     if as_json:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from oumi_core.errors import DataError, EngineError
 from oumi_core.types.conversation import ContentItem, ContentType, Message, Role
-from oumi_core.wire.images import data_url
 
 __all__ = ["image_item", "user_message"]
 
@@ -31,6 +30,8 @@ def image_item(place: str) -> ContentItem:
             f"{place}: is a PDF; convert its pages to images first "
             "(pdftoppm -png -r 200 does it) and give each with --image"
         )
+    from oumi_core.wire.images import data_url  # noqa: PLC0415 - import on use: chats of text
+
     try:
         data_url(binary)  # knows what is an image
     except EngineError as error:

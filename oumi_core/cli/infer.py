@@ -30,6 +30,8 @@ __all__ = ["command"]
     type=click.Path(),
     help="Where the answers go, JSONL; printed if not given.",
 )
+@click.option("--retry-failed", is_flag=True, help="Try again also rows that no retry may help.")
+@click.option("--fresh", is_flag=True, help="Forget the answers of earlier runs to this output.")
 @click.option("--prompt", help="Answer this one question, and end.")
 @click.option("-i", "--interactive", is_flag=True, help="Chat, also where lines come from a pipe.")
 @click.option(
@@ -60,6 +62,8 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
     engine: str | None,
     input_path: str | None,
     output_path: str | None,
+    retry_failed: bool,
+    fresh: bool,
     prompt: str | None,
     interactive: bool,
     images: tuple[str, ...],
@@ -88,18 +92,21 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
     if not chosen and config.input_path is not None:
         chosen = ["--input_path"]
     _check_fit(context, chosen, output_path, as_json, images or system_prompt)
+    if (retry_failed or fresh) and (chosen != ["--input_path"] or config.output_path is None):
+        raise click.UsageError("--retry-failed and --fresh need --output_path", context)
     if chosen == ["--input_path"]:
-        return _answer_file(config, as_json=as_json)
+        return _answer_file(config, fresh=fresh, retry_failed=retry_failed, as_json=as_json)
     return _talk(config, prompt, system_prompt, images, as_json=as_json)
 
 
-def _answer_file(config: InferenceConfig, *, as_json: bool) -> int:
+def _answer_file(config: InferenceConfig, *, fresh: bool, retry_failed: bool, as_json: bool) -> int:
     # Import on use, here and below: help and completion need no engine.
     from oumi_core.cli.batch import answer_file  # noqa: PLC0415
     from oumi_core.inference import get_engine  # noqa: PLC0415
 
     with get_engine(config=config) as engine:
-        return answer_file(engine, as_json=as_json)
+        run = engine.run(fresh=fresh, retry_failed=retry_failed)
+        return answer_file(run, config.output_path, as_json=as_json)
 
 
 def _talk(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.cli.console import note
+from oumi_core.run.output import failed_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,17 +45,11 @@ def tell_end(
     if output_path is None:
         return
     if canceled or stopped is not None:
-        note(_how_to_go_on(output_path))
+        note("the same command goes on from here")
         return
     note(f"answers: {output_path}")
     if summary.failed:
-        note(f"failed rows: {output_path}.failed.jsonl")
-
-
-def _how_to_go_on(output_path: str) -> str:
-    if Path(f"{output_path}.oumi.db").exists():
-        return "the same command goes on where this one stopped"
-    return f"what had finished is in {output_path}.partial"
+        note(f"failed rows: {failed_path(output_path)}")
 
 
 def _tell_failures(failed: Sequence[Result], count: int) -> None:
