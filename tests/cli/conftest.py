@@ -1,0 +1,178 @@
+"""The real `oumi`, as a program with its streams redirected and as one on a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import sysconfig
+import termios
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import pytest
+
+OUMI = Path(sysconfig.get_path("scripts")) / "oumi"
+PLUGINS = Path(__file__).parent / "site"
+"""What `pip install --target` would leave: the engines `stage` and `stage-wreck`."""
+
+GENEROUS = 60.0
+"""Seconds that nothing here comes near, unless it hangs."""
+
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[()][A-Z0-9]|\r")
+
+TAKE_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C typed there is a signal here
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@attrs.frozen
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class Screen:
+    """A command on a terminal of its own: what it shows, and keys for it."""
+
+    def __init__(self, command: list[str], environ: dict[str, str], folder: Path) -> None:
+        self._main, other = pty.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL, *command],
+            env=environ,
+            cwd=folder,
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=True,
+        )
+        os.close(other)
+        self._raw = ""
+        self._seen = 0
+
+    def read_until(self, text: str) -> str:
+        """Wait for a text after the last one that was waited for; all that came up to it."""
+        deadline = time.monotonic() + GENEROUS
+        while (at := self.text.find(text, self._seen)) < 0:
+            if not self._read(deadline):
+                pytest.fail(f"{text!r} did not come after: {self.text[self._seen :]!r}")
+        before, self._seen = self._seen, at + len(text)
+        return self.text[before : self._seen]
+
+    def _read(self, deadline: float) -> bool:
+        ready, _, _ = select.select([self._main], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return False
+        try:
+            piece = os.read(self._main, 65536)
+        except OSError:  # the program has closed its end
+            return False
+        self._raw += piece.decode(errors="replace")
+        return bool(piece)
+
+    @property
+    def raw(self) -> str:
+        """All that was written, as the terminal gets it."""
+        return self._raw
+
+    @property
+    def text(self) -> str:
+        """All that was written, without colours and movements."""
+        return ESCAPES.sub("", self._raw)
+
+    def type(self, keys: str) -> None:
+        os.write(self._main, keys.encode())
+
+    def end(self) -> int:
+        """Wait for the program's own end; its exit code."""
+        while self._read(time.monotonic() + GENEROUS):
+            pass
+        return self._process.wait(GENEROUS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._main)
+
+
+@attrs.frozen
+class Place:
+    """A folder to work in, and `oumi` there."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    def oumi(self, *arguments: str | Path, stdin: str = "", **environ: str) -> Done:
+        """Run a command to its end, without a terminal."""
+        done = subprocess.run(
+            [OUMI, *arguments],
+            env=self.environ | environ,
+            cwd=self.folder,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=GENEROUS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def started(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command, without a terminal."""
+        return subprocess.Popen(
+            [OUMI, *arguments],
+            env=self.environ,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def on_terminal(self, *arguments: str, **environ: str) -> Screen:
+        """Start a command on a terminal of 100 columns."""
+        more = {"TERM": "xterm-256color", **environ}
+        return Screen([str(OUMI), *arguments], self.environ | more, self.folder)
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        path = self.folder / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def cues(self, *texts: str) -> str:
+        """Write `in.jsonl`, one row a text."""
+        rows = [{"messages": [{"role": "user", "content": text}]} for text in texts]
+        self.write("in.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+        return "in.jsonl"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Place:
+    """An empty folder but for `stage.yaml`, and an environment with no setting of the user's."""
+    (tmp_path / "stage.yaml").write_text("engine: stage\nmodel: {model_name: demo}\n")
+    outer = ("OUMI_", "XDG_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM")
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
+    paths = [str(PLUGINS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environ = {"PYTHONPATH": os.pathsep.join(paths), "HOME": str(tmp_path / "home")}
+    return Place(tmp_path, clean | environ)
