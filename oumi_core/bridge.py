@@ -35,7 +35,7 @@ class Bridge(Generic[T]):
         self,
         produce: Callable[[Callable[[T], Coroutine[Any, Any, None]]], Coroutine[Any, Any, None]],
         *,
-        capacity: int = 1024,
+        capacity: int = 256,
     ) -> None:
         self._produce = produce
         self._capacity = capacity
@@ -44,6 +44,7 @@ class Bridge(Generic[T]):
         self._wake: Callable[[], object] | None = None
         self._flush_due = False
         self._room: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+        self._first_to_wait = asyncio.Lock()
 
     # The producer's side, on the private loop.
 
@@ -59,10 +60,13 @@ class Bridge(Generic[T]):
         if self._room is None:
             self._room = (asyncio.get_running_loop(), asyncio.Event())
         room = self._room[1]
-        while len(self._items) >= self._capacity:
-            room.clear()
-            self._flush()
-            await room.wait()
+        # One waits for room, the others for their turn. If all were woken at once, the first to
+        # run would fill the room again, and the others have been woken for nothing.
+        async with self._first_to_wait:
+            while len(self._items) >= self._capacity:
+                room.clear()
+                self._flush()
+                await room.wait()
 
     def _flush(self) -> None:
         self._flush_due = False
