@@ -166,6 +166,6 @@ def test_many_workers_answer_in_the_order_of_the_questions() -> None:
     ) as engine:
         results = engine.infer(ask(*questions))
     assert [last_text(result) for result in results] == [
-        f"{a} + {b} = {a + b}." for a in range(5) for b in range(5)
+        f"The sum of {a} and {b} is {a + b}." for a in range(5) for b in range(5)
     ]
     assert [result.messages[-2].content for result in results] == questions
