@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from oumi_core.hookspecs import LazyReference
 
-__all__ = ["oumi_engines", "oumi_guided_decoders"]
+__all__ = ["oumi_engines", "oumi_guided_decoders", "oumi_retry_policies"]
 
 
 @hookimpl
@@ -25,3 +25,9 @@ def oumi_engines() -> Mapping[str, LazyReference]:
 def oumi_guided_decoders() -> Mapping[str, LazyReference]:
     """`native`: the engine enforces the constraint and core checks the answer."""
     return BUILT_IN["oumi.guided_decoding"]
+
+
+@hookimpl
+def oumi_retry_policies() -> Mapping[str, LazyReference]:
+    """`standard`: one for servers of all kinds. `none`: nothing is sent twice."""
+    return BUILT_IN["oumi.retry_policies"]

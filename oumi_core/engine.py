@@ -115,10 +115,12 @@ class Engine(ABC):
         contract: the version of this contract that the class was written for. A class that does
             not state it was written for 1, the first.
         capabilities: what the engine can do; read without making an instance.
+        remote: True if a server answers: the run then finds out how much it bears.
     """
 
     contract: ClassVar[int] = 1
     capabilities: ClassVar[Capabilities] = Capabilities()
+    remote: ClassVar[bool] = False
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
@@ -180,6 +182,15 @@ class Engine(ABC):
         Raises:
             ConfigError: it cannot be held; the message names the part that is in the way.
         """
+
+    def limit_scope(self, model: ModelParams) -> tuple[str | None, ...]:
+        """What shares a server's limits: requests of equal scopes are counted together.
+
+        By default the engine's class, its URL and key, and the model.
+        """
+        remote = self.config.remote_params
+        where = (remote.api_url, remote.api_key) if remote is not None else (None, None)
+        return (type(self).__qualname__, *where, model.model_name)
 
     async def list_models(self) -> list[str]:
         """The names of the models that it can be asked for, sorted; its own by default."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from oumi_core.announcements import ENGINE, GUIDED_DECODER
+from oumi_core.announcements import ENGINE, GUIDED_DECODER, RETRY_POLICY
 from oumi_core.errors import PluginError
 from oumi_core.plugin_names import CORE, ENGINE_REQUIREMENTS, canonical, normalise
 
@@ -207,27 +207,39 @@ def _check_engine(cls: type[Any], announced: Announced) -> None:
     from oumi_core.engine import Capabilities, Engine  # noqa: PLC0415 - imports asyncio
 
     title = f"{cls.__module__}:{cls.__qualname__}"
-    if not issubclass(cls, Engine):
-        raise _LoadError(f"is no engine: {title} must be a subclass of oumi_core.engine.Engine")
-    _check_contract(cls, title, announced)
+    _check_subclass(cls, Engine, announced)
     if not isinstance(cls.capabilities, Capabilities):
         raise _LoadError(f"is no engine: `capabilities` of {title} must be Capabilities")
-    _check_defined(cls, title, announced)
 
 
 def _check_decoder(cls: type[Any], announced: Announced) -> None:
     from oumi_core.guided.decoder import Decoder  # noqa: PLC0415 - import on use
 
+    _check_subclass(cls, Decoder, announced)
+
+
+def _check_policy(cls: type[Any], announced: Announced) -> None:
+    from oumi_core.run.retry import RetryPolicy  # noqa: PLC0415 - import on use
+
+    _check_subclass(cls, RetryPolicy, announced)
+
+
+def _check_subclass(cls: type[Any], base: type[Any], announced: Announced) -> None:
     title = f"{cls.__module__}:{cls.__qualname__}"
-    if not issubclass(cls, Decoder):
+    if not issubclass(cls, base):
         raise _LoadError(
-            f"is no guided decoder: {title} must be a subclass of oumi_core.guided.decoder.Decoder"
+            f"is no {announced.kind.label}: {title} must be a subclass of "
+            f"{base.__module__}.{base.__name__}"
         )
     _check_contract(cls, title, announced)
     _check_defined(cls, title, announced)
 
 
-_CHECKS = {ENGINE: _check_engine, GUIDED_DECODER: _check_decoder}
+_CHECKS = {
+    ENGINE: _check_engine,
+    GUIDED_DECODER: _check_decoder,
+    RETRY_POLICY: _check_policy,
+}
 """What a class of each kind must be; kinds without a contract yet are taken as they are."""
 
 

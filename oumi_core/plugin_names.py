@@ -30,6 +30,10 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "oumi.engines": {"echo": "oumi_core.engines.echo:EchoEngine"},
         "oumi.guided_decoding": {"native": "oumi_core.guided.native:NativeDecoder"},
+        "oumi.retry_policies": {
+            "standard": "oumi_core.run.retry:StandardRetryPolicy",
+            "none": "oumi_core.run.retry:NoRetryPolicy",
+        },
     }
 )
 """What core offers itself: entry-point group -> name -> lazy reference."""

@@ -58,8 +58,8 @@ class RemoteParams(Params):
             true.
         retry_policy: what decides what follows a failure: `standard` (the default), `none`, or
             a plugin's name.
-        row_deadline: the most seconds for one row, retries and waits included, above 0; default:
-            no limit.
+        row_deadline: the most seconds for one row, retries and waits included, above 0; default
+            3600; no limit if null.
 
     Raises:
         ConfigError: lists every fault.
@@ -83,7 +83,7 @@ class RemoteParams(Params):
     batch_completion_window: str = param(text(), "24h")
     use_adaptive_concurrency: bool = param(boolean(), default=True)
     retry_policy: str = param(text(), "standard")
-    row_deadline: float | None = param(optional(number(above=0)), None)
+    row_deadline: float | None = param(optional(number(above=0)), 3600.0)
 
     def _relations(self, broken: AbstractSet[str]) -> Iterator[str]:
         waits = {"retry_backoff_base", "retry_backoff_max"}

@@ -1,4 +1,4 @@
-"""Hands the rows of an input to the workers, one at a time, reading only a little ahead.
+"""Reads the rows of an input, only a little ahead of the workers.
 
 The input may block (a file, a generator that asks a database), so it is pulled in another thread,
 as many rows as come within a few milliseconds: a thread switch a row would cost more than a row.
@@ -23,10 +23,10 @@ _SECONDS = 0.005
 
 
 class Feed(Generic[T]):
-    """The rows of an input with their indices, for any number of workers on one loop.
+    """The rows of an input with their indices.
 
-    Memory holds at most one pull of rows that no worker has taken. An exception of the input is
-    raised to the worker that meets it, after all rows before it were handed out.
+    Memory holds at most one pull of rows. An exception of the input ends the feed; `raise_error`
+    raises it, once.
     """
 
     def __init__(self, rows: Iterable[T] | AsyncIterable[T]) -> None:
@@ -36,50 +36,36 @@ class Feed(Generic[T]):
         )
         self._ready: deque[T] = deque()
         self._next_index = 0
-        self._ended = False
-        self._stopped = False
+        self._exhausted = False
         self._error: Exception | None = None
-        self._pulling = asyncio.Lock()
 
-    async def take(self) -> tuple[int, T] | None:
-        """The next row and its index, from 0; None when there are no more."""
-        while not self._ready and not self._stopped:
-            if self._ended:
-                self._raise_error()
+    @property
+    def ended(self) -> bool:
+        """True if every row has been handed out."""
+        return self._exhausted and not self._ready
+
+    @property
+    def ready(self) -> int:
+        """How many rows can be had without a pull."""
+        return len(self._ready)
+
+    def next(self) -> tuple[int, T] | None:
+        """A row and its index, from 0; None if there is none ready."""
+        if not self._ready:
+            if not self._in_memory or self._exhausted:
                 return None
-            async with self._pulling:
-                if not self._ready and not self._ended:
-                    await self._pull()
-        if self._stopped:
-            return None
+            self._pull_some(self._rows)  # type: ignore[arg-type]  # in memory: no async iterator
+            if not self._ready:
+                return None
         index = self._next_index
         self._next_index = index + 1
         return index, self._ready.popleft()
 
-    def stop(self) -> None:
-        """Hand out no more rows. Any thread may call it."""
-        self._stopped = True
-
-    def close(self) -> None:
-        """Hand out no more rows, and close the input if it is a generator."""
-        self._stopped = True
-        close = getattr(self._rows, "close", None)
-        if close is not None:
-            # A generator that another thread still waits in cannot be closed; it goes with it.
-            with contextlib.suppress(ValueError):
-                close()
-
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-    async def _pull(self) -> None:
+    async def pull(self) -> None:
+        """Make some rows ready, at least one unless the input has ended."""
         rows = self._rows
         if isinstance(rows, AsyncIterator):
             await self._pull_one(rows)
-        elif self._in_memory:
-            self._pull_some(rows)
         else:
             await asyncio.to_thread(self._pull_some, rows)
 
@@ -87,9 +73,9 @@ class Feed(Generic[T]):
         try:
             self._ready.append(await anext(rows))
         except StopAsyncIteration:
-            self._ended = True
-        except Exception as error:  # noqa: BLE001 - the input's own error, raised by `take`
-            self._ended, self._error = True, error
+            self._exhausted = True
+        except Exception as error:  # noqa: BLE001 - the input's own error: see `raise_error`
+            self._exhausted, self._error = True, error
 
     def _pull_some(self, rows: Iterator[T]) -> None:
         until = time.monotonic() + _SECONDS
@@ -98,6 +84,20 @@ class Feed(Generic[T]):
                 self._ready.append(row)
                 if len(self._ready) >= _ROWS or time.monotonic() > until:
                     return
-            self._ended = True
-        except Exception as error:  # noqa: BLE001 - the input's own error, raised by `take`
-            self._ended, self._error = True, error
+            self._exhausted = True
+        except Exception as error:  # noqa: BLE001 - the input's own error: see `raise_error`
+            self._exhausted, self._error = True, error
+
+    def raise_error(self) -> None:
+        """Raise what the input raised, if it did; to one caller only."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Close the input if it is a generator."""
+        close = getattr(self._rows, "close", None)
+        if close is not None:
+            # A generator that another thread still waits in cannot be closed; it goes with it.
+            with contextlib.suppress(ValueError):
+                close()

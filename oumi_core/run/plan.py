@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.configs import GenerationParams
+from oumi_core.configs import GenerationParams, RemoteParams
 from oumi_core.engine import EngineConfig, Request
 from oumi_core.errors import ConfigError
 from oumi_core.guided.constraint import constraint_of
 from oumi_core.guided.decoder import Refusal
-from oumi_core.registry import GUIDED_DECODER, find
+from oumi_core.registry import GUIDED_DECODER, RETRY_POLICY, find
 from oumi_core.types.conversation import Conversation
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from oumi_core.guided.constraint import Constraint
     from oumi_core.guided.decoder import Decoder
     from oumi_core.plugin_info import Found
+    from oumi_core.run.retry import RetryPolicy
 
 __all__ = ["Plan", "make_plan"]
 
@@ -34,6 +35,7 @@ class Plan:
         generation: the effective parameters.
         constraint: what answers must fit; None if they are free.
         decoder: sees to the constraint; None without one.
+        policy: decides what follows a failure.
         num_workers: rows in flight; None for the engine's own default.
         unsupported: parameters that the engine does not honour, sorted.
     """
@@ -42,6 +44,7 @@ class Plan:
     generation: GenerationParams
     constraint: Constraint | None
     decoder: Decoder | None
+    policy: RetryPolicy
     num_workers: int | None
     unsupported: tuple[str, ...]
 
@@ -72,13 +75,15 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
         config.model, config.remote_params, config.engine_args, engine.provider
     )
     constraint, decoder = _guided(engine_config, generation, capabilities)
-    remote = config.remote_params
+    remote = config.remote_params or RemoteParams()
+    policy: type[RetryPolicy] = find(RETRY_POLICY, remote.retry_policy).cls
     return Plan(
         engine_config=engine_config,
         generation=generation,
         constraint=constraint,
         decoder=decoder,
-        num_workers=config.num_workers or (remote.num_workers if remote else None),
+        policy=policy(remote),
+        num_workers=config.num_workers or remote.num_workers,
         unsupported=_unsupported(config, generation, capabilities, engine.name),
     )
 

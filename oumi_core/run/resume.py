@@ -13,6 +13,7 @@ from oumi_core.run.journal import Entry, Journal
 from oumi_core.run.keys import RowKeys
 from oumi_core.run.output import line_of, write_outputs
 from oumi_core.run.record import record_of, restored
+from oumi_core.run.rows import Rows
 
 if TYPE_CHECKING:
     from oumi_core.run.journal import Stored
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
 
-__all__ = ["Output", "Prepared", "ResumableRow"]
+__all__ = ["Output", "Prepared", "ResumableRows"]
 
 
 @attrs.frozen
@@ -58,7 +59,9 @@ class Output:
     retry_failed: bool = False
 
     @contextlib.asynccontextmanager
-    async def opened(self, row: Row, plan: Plan) -> AsyncIterator[ResumableRow]:
+    async def opened(
+        self, row: Row, plan: Plan, rows: Iterable[Conversation] | AsyncIterable[Conversation]
+    ) -> AsyncIterator[ResumableRows]:
         """The rows' way through the journal, which is closed afterwards.
 
         Raises:
@@ -68,24 +71,33 @@ class Output:
         try:
             if self.fresh:
                 await asyncio.to_thread(journal.forget)
-            yield ResumableRow(row, RowKeys(self.engine_name, plan), journal, self)
+            keys = RowKeys(self.engine_name, plan)
+            yield ResumableRows(rows, row, keys, journal, retry_failed=self.retry_failed)
         finally:
             await journal.close()
 
 
-class ResumableRow:
-    """Answers rows as `Row` does, but never one that has been answered before."""
+class ResumableRows(Rows[Prepared]):
+    """Rows that are looked up in the journal when they are read, and kept in it when they end."""
 
-    def __init__(self, row: Row, keys: RowKeys, journal: Journal, output: Output) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Conversation] | AsyncIterable[Conversation],
+        row: Row,
+        keys: RowKeys,
+        journal: Journal,
+        *,
+        retry_failed: bool,
+    ) -> None:
+        self._rows = rows
         self._row = row
         self._keys = keys
         self._journal = journal
-        self._output = output
+        self._retry_failed = retry_failed
 
-    def prepare(
-        self, rows: Iterable[Conversation] | AsyncIterable[Conversation]
-    ) -> Iterable[Prepared] | AsyncIterable[Prepared]:
-        """Look up each row as it is read."""
+    def prepared(self) -> Iterable[Prepared] | AsyncIterable[Prepared]:
+        """The rows with what the journal has for them; looked up one by one as they are read."""
+        rows = self._rows
         return self._each_awaited(rows) if isinstance(rows, AsyncIterable) else self._each(rows)
 
     def _each(self, rows: Iterable[Conversation]) -> Iterator[Prepared]:
@@ -114,31 +126,42 @@ class ResumableRow:
         """The stored result if it needs no other attempt, fitted to the row as it is now."""
         result = restored(stored.record, index, conversation)
         if result.error is not None:
-            again = result.error.retryable or self._output.retry_failed
+            again = result.error.retryable or self._retry_failed
             return None if again else result
         if result.completion is None:
             return None
         judged = self._row.judge(index, conversation, result.completion, result.latency)
         return attrs.evolve(judged, attempts=result.attempts, reused=True) if judged.ok else None
 
-    async def answer(self, index: int, row: Prepared) -> Result:
-        """The outcome of one row, on disk before it is returned.
+    def conversation(self, row: Prepared) -> Conversation:
+        """What a row asks."""
+        return row.conversation
+
+    def known(self, row: Prepared) -> Result | None:
+        """The earlier result that stands."""
+        return row.result
+
+    async def keep(self, row: Prepared, result: Result) -> None:
+        """Write a result into the journal; it is on disk when this returns.
 
         Raises:
             RunStopped: the disk refused.
         """
-        if row.result is not None:
-            return row.result
-        result = await self._row.answer(index, row.conversation)
         await self._journal.add(
-            Entry(row.digest, index, result.ok, line_of(result), record_of(result), row.replaces)
+            Entry(
+                row.digest,
+                result.index,
+                result.ok,
+                line_of(result),
+                record_of(result),
+                row.replaces,
+            )
         )
-        return result
 
-    async def write_outputs(self) -> None:
+    async def write_outputs(self, output_path: str) -> None:
         """Write the output file, and that of the failed rows; for a run that saw every row.
 
         Raises:
             RunStopped: the disk refused.
         """
-        await asyncio.to_thread(write_outputs, self._journal, self._output.path)
+        await asyncio.to_thread(write_outputs, self._journal, output_path)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from oumi_core.bridge import Bridge
 from oumi_core.errors import RunStopped
+from oumi_core.run.attempts import Again, Attempts
 from oumi_core.run.feed import Feed
 from oumi_core.run.row import Row
+from oumi_core.run.rows import PlainRows
 from oumi_core.run.summary import Summary, Tally
+from oumi_core.run.turns import Turn, Turns
 from oumi_core.run.workers import work
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
     from oumi_core.run.resume import Output
+    from oumi_core.run.rows import Rows
     from oumi_core.run.source import Source
     from oumi_core.types.result import Result
 
@@ -45,7 +51,7 @@ class Run:
         self._engine = engine
         self._source = source
         self._output = output
-        self._feed: Feed[Any] | None = None
+        self._stop_turns: Callable[[], object] | None = None
         self._tally = Tally(plan.unsupported)
         self._bridge: Bridge[Result] = Bridge(self.execute)
         self.total: int | None = None
@@ -62,49 +68,60 @@ class Run:
         engine = await self._engine(self._plan)
         self.num_workers = self._plan.num_workers or engine.num_workers
         row = Row(engine, self._plan)
+        attempts = Attempts(row, engine, self._plan, self.num_workers)
         try:
             if self._output is None:
-                await self._work(rows, row.answer, deliver)
+                await self._work(PlainRows(rows), attempts, deliver)
                 return
-            async with self._output.opened(row, self._plan) as resumable:
-                await self._work(resumable.prepare(rows), resumable.answer, deliver)
+            async with self._output.opened(row, self._plan, rows) as resumable:
+                await self._work(resumable, attempts, deliver)
                 if self.stopped() is None:
-                    await resumable.write_outputs()
+                    await resumable.write_outputs(self._output.path)
         finally:
             self._tally.end()
 
     async def _work(
         self,
-        rows: Iterable[T] | AsyncIterable[T],
-        answer: Callable[[int, T], Coroutine[Any, Any, Result]],
+        rows: Rows[T],
+        attempts: Attempts,
         deliver: Callable[[Result], Coroutine[Any, Any, None]],
     ) -> None:
-        async def settle(result: Result) -> None:
+        workers = self.num_workers or 1
+        turns = Turns(Feed(rows.prepared()), most_waiting=workers)
+        self._stop_turns = functools.partial(
+            asyncio.get_running_loop().call_soon_threadsafe, turns.stop
+        )
+
+        async def serve(turn: Turn[T]) -> None:
+            result = rows.known(turn.row)
+            if result is None:
+                outcome = await attempts.send(turn, rows.conversation(turn.row))
+                if isinstance(outcome, Again):
+                    turns.again(turn, outcome.after)
+                    return
+                result = outcome
+                await rows.keep(turn.row, result)
             self._tally.add(result)
-            if result.error is not None and result.error.stops_run:
-                self._stop_for(result)
+            if attempts.stopped_by is not None:
+                self._tally.stopped_by = attempts.stopped_by
+                turns.stop()
+            turns.done()
             await deliver(result)
 
-        workers = self.num_workers or 1
-        self._feed = feed = Feed(rows)
         if self._tally.interrupted:
-            feed.stop()
+            turns.stop()
         try:
-            await work(feed, answer, settle, min(workers, self.total or workers))
+            await work(turns, serve, min(workers, self.total or workers))
         finally:
-            feed.close()
-
-    def _stop_for(self, result: Result) -> None:
-        if self._tally.stopped_by is None:
-            self._tally.stopped_by = result.error
-        if self._feed is not None:
-            self._feed.stop()
+            self._stop_turns = None
+            await turns.close()
 
     def stop(self) -> None:
         """Start no further row; what is in flight finishes and is handed out. Any thread."""
         self._tally.interrupted = True
-        if self._feed is not None:
-            self._feed.stop()
+        stop = self._stop_turns
+        if stop is not None:
+            stop()
 
     def summary(self) -> Summary:
         """What the run has done so far."""

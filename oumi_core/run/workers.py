@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from oumi_core.run.feed import Feed
-    from oumi_core.types.result import Result
+    from oumi_core.run.turns import Turn, Turns
 
 __all__ = ["work"]
 
@@ -20,21 +19,18 @@ _ROWS_A_TURN = 256
 
 
 async def work(
-    feed: Feed[T],
-    answer: Callable[[int, T], Coroutine[Any, Any, Result]],
-    deliver: Callable[[Result], Coroutine[Any, Any, None]],
-    num_workers: int,
+    turns: Turns[T], serve: Callable[[Turn[T]], Coroutine[Any, Any, None]], num_workers: int
 ) -> None:
-    """Answer every row of `feed` with `num_workers` rows in flight, and deliver each result.
+    """Serve every turn, `num_workers` at a time.
 
-    Ends when the feed does and all rows in flight were delivered. An exception (of the input, or
-    of `deliver`) cancels the rows in flight and is raised.
+    Ends when there are no more turns and all that were taken have been served. An exception (of
+    the input, or of `serve`) cancels the turns in flight and is raised.
     """
 
     async def worker() -> None:
         rows = 0
-        while (row := await feed.take()) is not None:
-            await deliver(await answer(*row))
+        while (turn := await turns.take()) is not None:
+            await serve(turn)
             rows += 1
             if not rows % _ROWS_A_TURN:
                 await asyncio.sleep(0)

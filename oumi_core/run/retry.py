@@ -1,0 +1,198 @@
+"""What follows a failure: a policy is a value that decides and never sleeps."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from oumi_core.types.failure import FailureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from oumi_core.configs import RemoteParams
+    from oumi_core.types.failure import Failure
+
+__all__ = [
+    "Decision",
+    "GiveUp",
+    "History",
+    "NoRetryPolicy",
+    "Retry",
+    "RetryPolicy",
+    "StandardRetryPolicy",
+    "StopRun",
+]
+
+
+@attrs.frozen
+class Retry:
+    """Send the row again.
+
+    Attributes:
+        after: seconds to wait first, at least 0.
+        shared: True if nobody else may send to that server meanwhile either (a rate limit).
+    """
+
+    after: float
+    shared: bool = False
+
+
+@attrs.frozen
+class GiveUp:
+    """The row has failed; the run goes on."""
+
+
+@attrs.frozen
+class StopRun:
+    """The row has failed, and so would all others: start none.
+
+    Attributes:
+        reason: for the user: why, and what to do; None to let the failure speak for itself.
+    """
+
+    reason: str | None = None
+
+
+Decision = Retry | GiveUp | StopRun
+
+
+@attrs.frozen
+class History:
+    """What a policy may look at beside the failure.
+
+    Attributes:
+        started: when the row was first sent, on the clock that `now` is read from; seconds.
+        retries: how often it was sent again, waits for a rate limit not counted.
+        rate_limited: how often in a row the server has asked it to wait.
+        succeeded: rows of this run that succeeded so far.
+        failed_in_a_row: attempts of this run, of any row, that failed since one succeeded; this
+            one included.
+        budget_left: False if the retries of all rows on this server have used up their budget.
+    """
+
+    started: float
+    retries: int
+    rate_limited: int
+    succeeded: int
+    failed_in_a_row: int
+    budget_left: bool = True
+
+
+class RetryPolicy(ABC):
+    """What an author of a retry policy writes.
+
+    Attributes:
+        contract: the version of this contract that the class was written for.
+    """
+
+    contract: ClassVar[int] = 1
+
+    def __init__(self, params: RemoteParams) -> None:
+        self.params = params
+
+    @abstractmethod
+    def decide(self, failure: Failure, history: History, now: float) -> Decision:
+        """Say what follows a failure. Does not wait, and reads no clock but `now` (seconds)."""
+
+
+class NoRetryPolicy(RetryPolicy):
+    """`none`: nothing is sent twice; failures that every row would meet still stop the run."""
+
+    def decide(self, failure: Failure, history: History, now: float) -> Decision:  # noqa: ARG002
+        """Stop for account errors and a dead engine, else give the row up."""
+        return StopRun() if failure.stops_run else GiveUp()
+
+
+_MOST_HINT = 120.0
+"""Seconds: a server that asks for a longer wait ends the run, to be continued then."""
+
+_HINT_SLACK = 0.1
+"""Workers that were told the same time come back spread over a tenth of it."""
+
+_DEAD_AFTER = 50
+"""So many failed attempts in a row, with no retries left, mean that the server is down."""
+
+_SAME_FOR_ALL = 3
+"""So many rows in a row with an error that does not depend on the row mean that all meet it."""
+
+
+class StandardRetryPolicy(RetryPolicy):
+    """`standard`: one policy for servers and engines of all kinds.
+
+    - An account that may not or cannot (401, quota) and a dead engine stop the run. What does not
+      depend on the row (403, 404) stops it if no row has succeeded, or three in a row meet it.
+    - A request that is wrong fails its row at once.
+    - A rate limit makes everybody wait as long as the server says, up to a tenth longer, and is
+      never counted as a retry; a wait beyond 120 s stops the run instead.
+    - What may pass by itself is sent again at most `max_retries` times, after a random time
+      between 0 and `retry_backoff_base` doubled with each (at most `retry_backoff_max`), or after
+      the server's hint if that is longer. The first time that all retries on a server have used
+      up their budget, rows fail at once; if nothing succeeds at all then, the run stops.
+    """
+
+    def __init__(
+        self, params: RemoteParams, uniform: Callable[[float, float], float] = random.uniform
+    ) -> None:
+        """As the base; `uniform` draws the jitter, for tests."""
+        super().__init__(params)
+        self._uniform = uniform
+
+    def decide(self, failure: Failure, history: History, now: float) -> Decision:
+        """See the class."""
+        if failure.kind is FailureKind.RATE_LIMIT:
+            return self._wait_for_limit(failure, history, now)
+        if failure.kind in (FailureKind.TRANSIENT, FailureKind.TIMEOUT):
+            return self._try_again(failure, history, now)
+        if _depends_on_no_row(failure):
+            hopeless = not history.succeeded or history.failed_in_a_row >= _SAME_FOR_ALL
+            return StopRun() if hopeless else GiveUp()
+        return StopRun() if failure.stops_run else GiveUp()
+
+    def _wait_for_limit(self, failure: Failure, history: History, now: float) -> Decision:
+        hint = failure.retry_after or 0.0
+        if hint > _MOST_HINT:
+            return StopRun(f"the server asks to wait {hint:.0f} s; run the same again then")
+        # The server knows best when it has room again; without its word the wait grows.
+        wait = self._spread(hint) if hint else self._backoff(history.rate_limited)
+        wait = max(wait, self.params.politeness_policy)
+        return self._in_time(Retry(wait, shared=True), history, now)
+
+    def _try_again(self, failure: Failure, history: History, now: float) -> Decision:
+        if not history.budget_left:
+            if history.failed_in_a_row >= _DEAD_AFTER:
+                return StopRun(
+                    f"{history.failed_in_a_row} attempts in a row failed and the retry budget is "
+                    "used up; run the same again when the server is well"
+                )
+            return GiveUp()
+        if history.retries >= self.params.max_retries:
+            return GiveUp()
+        hint = min(failure.retry_after or 0.0, _MOST_HINT)
+        wait = max(
+            self._backoff(history.retries), self._spread(hint), self.params.politeness_policy
+        )
+        return self._in_time(Retry(wait), history, now)
+
+    def _backoff(self, times: int) -> float:
+        """Full jitter over an exponential backoff."""
+        params = self.params
+        # 2.0 ** 60 s is beyond any cap, and a larger exponent would overflow.
+        most = min(params.retry_backoff_max, params.retry_backoff_base * 2.0 ** min(times, 60))
+        return self._uniform(0, most)
+
+    def _spread(self, hint: float) -> float:
+        return hint * (1 + self._uniform(0, _HINT_SLACK))
+
+    def _in_time(self, retry: Retry, history: History, now: float) -> Decision:
+        deadline = self.params.row_deadline
+        late = deadline is not None and now + retry.after - history.started > deadline
+        return GiveUp() if late else retry
+
+
+def _depends_on_no_row(failure: Failure) -> bool:
+    forbidden = failure.kind is FailureKind.AUTH and failure.status == 403  # noqa: PLR2004 - HTTP
+    return forbidden or failure.kind is FailureKind.NOT_FOUND

@@ -1,0 +1,59 @@
+"""The rows of a run as its workers see them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from oumi_core.types.conversation import Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+
+    from oumi_core.types.result import Result
+
+__all__ = ["PlainRows", "Rows"]
+
+T = TypeVar("T")
+
+
+class Rows(ABC, Generic[T]):
+    """The rows of a run: what each asks, what is known of it, and where its result is kept."""
+
+    @abstractmethod
+    def prepared(self) -> Iterable[T] | AsyncIterable[T]:
+        """The rows for the feed, each with what is needed to serve it."""
+
+    @abstractmethod
+    def conversation(self, row: T) -> Conversation:
+        """What a row asks."""
+
+    @abstractmethod
+    def known(self, row: T) -> Result | None:
+        """The result that a row has already; None if it is to be sent."""
+
+    @abstractmethod
+    async def keep(self, row: T, result: Result) -> None:
+        """Make sure that a result is not lost, before it is handed out."""
+
+
+class PlainRows(Rows[Conversation]):
+    """Rows as they come: nothing is known of them, and nothing is kept."""
+
+    def __init__(self, rows: Iterable[Conversation] | AsyncIterable[Conversation]) -> None:
+        self._rows = rows
+
+    def prepared(self) -> Iterable[Conversation] | AsyncIterable[Conversation]:
+        """The rows themselves."""
+        return self._rows
+
+    def conversation(self, row: Conversation) -> Conversation:
+        """The row itself."""
+        return row
+
+    def known(self, row: Conversation) -> Result | None:  # noqa: ARG002 - it is known of none
+        """None."""
+        return None
+
+    async def keep(self, row: Conversation, result: Result) -> None:
+        """Nothing: whoever takes the result keeps it."""

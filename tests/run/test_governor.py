@@ -1,0 +1,230 @@
+"""Limits hold from the first request on, in exact virtual time, across engines and calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from oumi_core import get_engine
+from oumi_core.engine import Engine, Request
+from oumi_core.errors import EngineError
+from oumi_core.run.limits import Limit, Window
+from oumi_core.types import Completion, Conversation, Failure, FailureKind, Message, Usage
+
+
+class Server(Engine):
+    """A server in virtual time: notes each start, answers after a while or as the script says."""
+
+    remote: ClassVar[bool] = True
+    starts: ClassVar[list[float]] = []
+    script: ClassVar[deque[Failure]] = deque()
+    in_flight: ClassVar[int] = 0
+    most_in_flight: ClassVar[int] = 0
+    seconds: ClassVar[float] = 0.1
+    bears: ClassVar[int] = 10**9
+    usage: ClassVar[Usage | None] = None
+
+    async def complete(self, request: Request) -> Completion:
+        cls = Server
+        cls.starts.append(asyncio.get_running_loop().time())
+        cls.in_flight += 1
+        cls.most_in_flight = max(cls.most_in_flight, cls.in_flight)
+        too_many = cls.in_flight > cls.bears
+        try:
+            await asyncio.sleep(cls.seconds)
+        finally:
+            cls.in_flight -= 1
+        if too_many:
+            raise EngineError(Failure(FailureKind.RATE_LIMIT, "too many"))
+        if cls.script:
+            raise EngineError(cls.script.popleft())
+        return Completion(Message("assistant", "x"), usage=cls.usage)
+
+
+@pytest.fixture(autouse=True)
+def _new_server() -> None:
+    Server.starts.clear()
+    Server.script.clear()
+    Server.in_flight = Server.most_in_flight = 0
+    Server.seconds, Server.bears, Server.usage = 0.1, 10**9, None
+
+
+def ask(count: int) -> list[Conversation]:
+    return [Conversation([Message("user", "x" * 40)])] * count
+
+
+async def outcome(count: int, **fields: Any) -> Any:
+    """Run so many rows on the loop of this test; the results and the run."""
+    results: list[Any] = []
+
+    async def keep(result: Any) -> None:
+        results.append(result)
+
+    run = get_engine(Server, model="m", **fields).run(ask(count))
+    await run.execute(keep)
+    return results, run
+
+
+def most_in_any(seconds: float, starts: list[float]) -> int:
+    return max(sum(1 for at in starts if first <= at < first + seconds) for first in starts)
+
+
+def test_requests_per_minute_hold_in_every_window_the_first_included(virtual: Any) -> None:
+    results, _ = virtual(outcome(200, requests_per_minute=60, num_workers=100))
+    assert len(results) == 200
+    assert all(result.ok for result in results)
+    assert most_in_any(60.0, Server.starts) == 60
+    assert Server.starts[-1] < 200  # and no slower than the limit allows
+
+
+def test_two_engines_and_two_calls_share_one_limit(virtual: Any) -> None:
+    async def both() -> None:
+        fields = {"requests_per_minute": 30, "num_workers": 50}
+        await asyncio.gather(outcome(45, **fields), outcome(45, **fields))
+        await outcome(30, **fields)
+
+    virtual(both())
+    assert len(Server.starts) == 120
+    assert most_in_any(60.0, Server.starts) == 30
+
+
+def test_other_servers_and_keys_have_limits_of_their_own(virtual: Any) -> None:
+    async def both() -> None:
+        fields = {"requests_per_minute": 30, "num_workers": 50}
+        await asyncio.gather(outcome(30, api_key="a", **fields), outcome(30, api_key="b", **fields))
+
+    virtual(both())
+    assert Server.starts[-1] < 60
+
+
+def test_output_tokens_per_minute_reserve_before_and_settle_after(virtual: Any) -> None:
+    Server.usage = Usage(10, 5)
+    virtual(outcome(40, output_tokens_per_minute=100, max_new_tokens=50, num_workers=20))
+    # Two requests reserve all 100; each that ends gives 45 back.
+    spent = [(at, 5) for at in Server.starts]
+    for first, _ in spent:
+        assert sum(amount for at, amount in spent if first <= at < first + 60) <= 100
+    assert Server.most_in_flight == 2
+
+
+def test_input_tokens_per_minute_count_the_prompt(virtual: Any) -> None:
+    virtual(outcome(30, input_tokens_per_minute=110, num_workers=20))  # 11 tokens a prompt
+    assert most_in_any(60.0, Server.starts) == 10
+
+
+def test_politeness_bounds_the_starts_and_is_waited_out_after_an_error(virtual: Any) -> None:
+    Server.script.append(Failure(FailureKind.TRANSIENT, "once"))
+    results, _ = virtual(outcome(250, num_workers=100, politeness_policy=60.0))
+    assert all(result.ok for result in results)
+    assert most_in_any(60.0, Server.starts) == 100
+    (retried,) = (result for result in results if result.attempts == 2)
+    assert retried.latency >= 60.0
+
+
+def test_a_rate_limit_makes_everybody_wait_as_long_as_the_server_says(virtual: Any) -> None:
+    Server.script.extend(Failure(FailureKind.RATE_LIMIT, "slow", retry_after=2.0) for _ in "123")
+    results, _ = virtual(outcome(1, num_workers=16))
+    assert [result.attempts for result in results] == [4]
+    gaps = [after - before for before, after in zip(Server.starts, Server.starts[1:], strict=False)]
+    assert all(2.0 <= gap <= 3.0 for gap in gaps)
+
+
+def test_nobody_sends_while_the_server_asks_to_wait(virtual: Any) -> None:
+    Server.script.append(Failure(FailureKind.RATE_LIMIT, "slow", retry_after=5.0))
+    results, _ = virtual(outcome(50, num_workers=8))
+    assert all(result.ok for result in results)
+    first_eight, rest = Server.starts[:8], Server.starts[8:]
+    assert max(first_eight) == 0.0
+    assert min(rest) >= 5.0
+
+
+def test_waits_for_a_rate_limit_do_not_count_as_retries(virtual: Any) -> None:
+    Server.script.extend(Failure(FailureKind.RATE_LIMIT, "slow") for _ in range(12))
+    (result,), _ = virtual(outcome(1, max_retries=1))
+    assert result.ok
+    assert result.attempts == 13
+
+
+def test_a_row_that_waits_for_its_retry_holds_no_worker(virtual: Any) -> None:
+    Server.script.append(Failure(FailureKind.TRANSIENT, "once", retry_after=100.0))
+    results, _ = virtual(outcome(20, num_workers=1))
+    assert [result.index for result in results] == [*range(1, 20), 0]
+    assert Server.starts[19] < 5
+    assert Server.starts[20] > 100
+
+
+def test_a_server_that_is_down_ends_the_run_within_the_retry_budget(virtual: Any) -> None:
+    Server.script.extend(Failure(FailureKind.TRANSIENT, "503", status=503) for _ in range(10**5))
+    results, run = virtual(outcome(10_000, num_workers=16))
+    summary = run.summary()
+    assert summary.exit_code == 3
+    assert "retry budget" in run.stopped().failure.message
+    assert not any(result.ok for result in results)
+    assert len(Server.starts) <= 100 + len(results)
+    assert len(results) < 300
+
+
+def test_a_server_that_fails_one_request_in_ten_costs_no_row(virtual: Any) -> None:
+    class Flaky(Server):
+        count = 0
+
+        async def complete(self, request: Request) -> Completion:
+            Flaky.count += 1
+            if Flaky.count % 10 == 0:
+                raise EngineError(Failure(FailureKind.TRANSIENT, "503"))
+            return await super().complete(request)
+
+    async def main() -> list[Any]:
+        results: list[Any] = []
+
+        async def keep(result: Any) -> None:
+            results.append(result)
+
+        run = get_engine(Flaky, model="m", num_workers=32, max_retries=5).run(ask(3000))
+        await run.execute(keep)
+        return results
+
+    assert all(result.ok for result in virtual(main()))
+
+
+def test_concurrency_starts_low_and_grows_while_answers_come(virtual: Any) -> None:
+    virtual(outcome(2000, num_workers=256))
+    assert Server.starts.count(0.0) == 8
+    assert Server.most_in_flight == 256
+
+
+def test_concurrency_settles_where_the_server_bears_it(virtual: Any) -> None:
+    Server.bears = 40
+    results, _ = virtual(outcome(3000, num_workers=256, retry_backoff_base=0.2))
+    assert all(result.ok for result in results)
+    assert len(Server.starts) < 3000 * 1.15
+
+
+def test_adaptive_concurrency_can_be_switched_off(virtual: Any) -> None:
+    virtual(outcome(100, num_workers=64, use_adaptive_concurrency=False))
+    assert Server.starts.count(0.0) == 64
+
+
+@given(
+    st.integers(1, 20),
+    st.lists(st.tuples(st.floats(0, 30), st.integers(1, 25)), min_size=1, max_size=60),
+)
+def test_a_window_never_holds_more_than_its_limit(
+    most: int, wishes: list[tuple[float, int]]
+) -> None:
+    window = Window(Limit("requests", most, 60.0))
+    now, spent = 0.0, []
+    for later, amount in wishes:
+        now += later
+        while (wait := window.wait(amount, now)) > 0:
+            now += wait
+        window.reserve(amount, now)
+        spent.append((now, amount))
+    for first, _ in spent:
+        inside = [amount for at, amount in spent if first <= at < first + 60.0 - 1e-6]
+        assert sum(inside) <= most or len(inside) == 1
