@@ -55,8 +55,9 @@ def types(session: nox.Session) -> None:
         if folder != "tests/models":  # needs torch: see the session `model`
             session.run("mypy", folder)
     for path in DISTRIBUTIONS:
-        for folder in ("src", "tests"):
-            session.run("mypy", "--config-file", f"{path}/pyproject.toml", f"{path}/{folder}")
+        with session.chdir(path):
+            session.run("mypy", "src")
+            session.run("mypy", "tests")
 
 
 @nox.session
@@ -65,11 +66,12 @@ def tests(session: nox.Session) -> None:
     install_everything(session)
     nothing_selected = [5] if session.posargs else []
     # One run each, because each distribution has settings of its own.
-    for folder in ("tests", *(f"{path}/tests" for path in DISTRIBUTIONS)):
-        session.run(
-            *("pytest", folder, "--ignore=tests/docs", *session.posargs),
-            success_codes=[0, *nothing_selected],
-        )
+    for path in (".", *DISTRIBUTIONS):
+        with session.chdir(path):
+            session.run(
+                *("pytest", "tests", "--ignore=tests/docs", *session.posargs),
+                success_codes=[0, *nothing_selected],
+            )
 
 
 @nox.session
