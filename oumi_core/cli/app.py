@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -149,7 +150,8 @@ def _misused(error: click.ClickException) -> int:
 def _prepare() -> None:
     """Have text that an encoding lacks, and warnings, shown in a way that a person can read."""
     for stream in (sys.stdin, sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # they are text streams
+        if isinstance(stream, io.TextIOWrapper):  # not where it was closed before we started
+            stream.reconfigure(errors="replace")
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

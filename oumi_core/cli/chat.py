@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import itertools
 from typing import TYPE_CHECKING
 
-from oumi_core.cli.chat_commands import is_command, run_command
-from oumi_core.cli.console import note
+from oumi_core.cli.chat_commands import is_command, is_exit, run_command
+from oumi_core.cli.console import has_typist, note
+from oumi_core.cli.interrupts import ctrl_c_only_inside
 from oumi_core.cli.lines import piped_lines, typed_lines
 from oumi_core.cli.loading import load
 from oumi_core.cli.question import print_pieces, remark
@@ -15,6 +17,9 @@ from oumi_core.run.summary import ExitCode
 from oumi_core.types.conversation import Message, Role
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
     from oumi_core.cli.talk import Talk
     from oumi_core.inference import InferenceEngine
 
@@ -38,48 +43,66 @@ def chat(engine: InferenceEngine, talk: Talk) -> int:
         ConfigError, EngineError: the engine cannot be brought up.
     """
     load(engine)
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    if terminal:
-        model = engine.config.model
-        who = f"{model.model_name} on {engine.name}" if model is not None else engine.name
-        note(f"{who}; Ctrl-C stops an answer, Ctrl-D leaves, /help shows more")
-    all_well = True
-    for line in typed_lines() if terminal else piped_lines():
-        if is_command(line):
-            try:
-                if not run_command(talk, line):
-                    break
-            except OumiError as error:
-                note(str(error), label="error", style="red")
-                all_well = False
-        else:
-            all_well &= _turn(engine, talk, line, stoppable=terminal)
-    return ExitCode.OK if terminal or all_well else ExitCode.SOME_FAILED
+    if not has_typist():
+        answered = [_respond(engine, talk, line) for line in _until_exit(piped_lines())]
+        return ExitCode.OK if all(answered) else ExitCode.SOME_FAILED
+    model = engine.config.model
+    who = f"{model.model_name} on {engine.name}" if model is not None else engine.name
+    note(f"{who}; Ctrl-C stops an answer, Ctrl-D leaves, /help shows more")
+    with ctrl_c_only_inside() as interruptible:
+        for line in _until_exit(typed_lines(interruptible)):
+            _respond(engine, talk, line, interruptible)
+    return ExitCode.OK
 
 
-def _turn(engine: InferenceEngine, talk: Talk, line: str, *, stoppable: bool) -> bool:
-    """Ask, print the answer as it comes, and remember both; False if there is no answer."""
-    question = talk.question(line)
-    said: list[str] = []
+def _until_exit(lines: Iterator[str]) -> Iterator[str]:
+    return itertools.takewhile(lambda line: not is_exit(line), lines)
+
+
+def _respond(
+    engine: InferenceEngine,
+    talk: Talk,
+    line: str,
+    interruptible: Callable[[], AbstractContextManager[None]] | None = None,
+) -> bool:
+    """Do a command, or ask and print the answer; False if it cannot be done or answered."""
     try:
-        stream = engine.stream(talk.conversation(question))
-        try:
-            print_pieces(stream, said)
-        finally:
-            stream.close()
-    except KeyboardInterrupt:
-        if not stoppable:
-            raise
-        _remember_part(talk, question, "".join(said))
-        return True
+        if is_command(line):
+            run_command(talk, line)
+        else:
+            _ask(engine, talk, line, interruptible)
     except OumiError as error:
         note(str(error), label="error", style="red")
-        note("(this turn is not remembered)")
+        if not is_command(line):
+            note("(this turn is not remembered)")
         return False
+    return True
+
+
+def _ask(
+    engine: InferenceEngine,
+    talk: Talk,
+    line: str,
+    interruptible: Callable[[], AbstractContextManager[None]] | None,
+) -> None:
+    """Print the answer as it comes, and remember both; where it may be, it is ended by Ctrl-C."""
+    question = talk.question(line)
+    said: list[str] = []
+    stream = engine.stream(talk.conversation(question))
+    try:
+        with interruptible() if interruptible is not None else contextlib.nullcontext():
+            try:
+                print_pieces(stream, said)
+            finally:
+                stream.close()
+    except KeyboardInterrupt:
+        if interruptible is None:
+            raise
+        _remember_part(talk, question, "".join(said))
+        return
     if stream.completion is not None:
         remark(stream.completion)
         talk.turns += [question, stream.completion.message]
-    return True
 
 
 def _remember_part(talk: Talk, question: Message, said: str) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from oumi_core.cli.talk import Talk
 
-__all__ = ["is_command", "run_command"]
+__all__ = ["is_command", "is_exit", "run_command"]
 
 _COMMAND: Final = re.compile(r"/(\w+)(?:\s+(.*))?", re.DOTALL)
 """One word after the slash: `/etc/hosts holds what?` is a question."""
@@ -30,28 +30,27 @@ def is_command(line: str) -> bool:
     return _COMMAND.fullmatch(line.rstrip()) is not None
 
 
-def run_command(talk: Talk, line: str) -> bool:
-    """Do what a line says for which `is_command` is true.
+def is_exit(line: str) -> bool:
+    """True if the line ends the chat."""
+    return line.rstrip() in {f"/{name}" for name in _EXIT}
 
-    Returns:
-        False if the chat is to end.
+
+def run_command(talk: Talk, line: str) -> None:
+    """Do what a line says for which `is_command` is true and `is_exit` is not.
 
     Raises:
         ConfigError, DataError: there is no such command, or it cannot be done.
     """
     match = _COMMAND.fullmatch(line.rstrip())
     name, argument = (match[1], (match[2] or "").strip()) if match else ("", "")
-    if name in _EXIT:
-        return False
     if name == "help":
         _help()
-        return True
-    if name not in _COMMANDS:
+    elif name in _COMMANDS:
+        note(_COMMANDS[name][0](talk, argument))
+    else:
         near = get_close_matches(name, [*_COMMANDS, *_EXIT, "help"], n=1)
         hint = f"did you mean /{near[0]}?" if near else "/help shows what there is"
         raise ConfigError(f"/{name}: there is no such command; {hint}")
-    note(_COMMANDS[name][0](talk, argument))
-    return True
 
 
 def _help() -> None:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Final, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["is_terminal", "note", "paint", "printable", "rich_console", "shows_progress"]
+__all__ = [
+    "has_typist",
+    "is_terminal",
+    "note",
+    "paint",
+    "printable",
+    "rich_console",
+    "shows_progress",
+]
 
 _STYLES: Final = {
     "bold": "1",
@@ -32,6 +40,12 @@ _CONTROLS: Final = {
 def is_terminal(stream: TextIO) -> bool:
     """True if a person reads the stream as it comes, on a terminal that understands colours."""
     return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def has_typist() -> bool:
+    """True if a person types at a terminal and reads on one."""
+    streams = (sys.stdin, sys.stdout)
+    return all(stream is not None and stream.isatty() for stream in streams)
 
 
 def shows_progress() -> bool:

@@ -49,7 +49,7 @@ def command(context: click.Context, as_json: bool, check: bool) -> int:
         _print_table(rows)
     else:
         _print_lines(rows)
-    return int(any(row["state"] in _BROKEN for row in rows))
+    return int(check and any(row["state"] in _BROKEN for row in rows))
 
 
 def _checked(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -113,8 +113,8 @@ def show(name: str, as_json: bool) -> int:
         find(ENGINE, name)  # loads nothing, as there is nothing: raises what to do instead
     report = probe(ENGINE, name)
     row = {**listed[0].to_dict(), **report.to_dict(), "name": listed[0].name}
-    if not report.ok and len(listed) == 1 and listed[0].state is not PluginState.AVAILABLE:
-        row["state"] = listed[0].state.value
+    if not report.ok and listed[0].state is not PluginState.AVAILABLE:
+        row["state"] = listed[0].state.value  # says more than that it did not load
     if as_json:
         click.echo(json.dumps(row, indent=2))
     else:
@@ -140,7 +140,8 @@ def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "from", f"{row['distribution']} {row['version']}"
     if row["provider"]:
         yield "server", row["provider"]["base_url"]
-        yield "key", f"in ${row['provider']['api_key_env']}"
+        if row["provider"]["api_key_env"]:
+            yield "key", f"in ${row['provider']['api_key_env']}"
     if row["class_path"]:
         yield "class", row["class_path"]
         yield "contract", str(row["contract"])

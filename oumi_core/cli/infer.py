@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from oumi_core.cli.console import has_typist
 from oumi_core.cli.engines import complete_engine
 from oumi_core.cli.overrides import take_overrides
 from oumi_core.configs import InferenceConfig
@@ -174,7 +175,7 @@ def _check_fit(
         raise click.UsageError(
             "--json is for --input_path and --prompt; in a chat use /save", context
         )
-    if not chosen and not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not chosen and not has_typist():
         raise click.UsageError(
             "there is nothing to answer; give --input_path FILE, --prompt TEXT, "
             "or -i to chat with lines from standard input",

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 from oumi_core.cli.console import is_terminal, note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["piped_lines", "typed_lines"]
 
@@ -19,20 +20,28 @@ _HISTORY_LENGTH: Final = 1000
 
 def piped_lines() -> Iterator[str]:
     """The lines of standard input that are not blank."""
-    for line in sys.stdin:
+    for line in sys.stdin or ():
         if line.strip():
             yield line.rstrip("\n")
 
 
-def typed_lines() -> Iterator[str]:
+def typed_lines(interruptible: Callable[[], AbstractContextManager[None]]) -> Iterator[str]:
     """The lines that are typed at a prompt, until Ctrl-D; Ctrl-C clears the line.
 
     Lines can be edited, and come back with the arrow keys, those of earlier chats too.
+
+    Args:
+        interruptible: makes the context inside of which Ctrl-C is raised.
     """
-    history = _History()
+    try:
+        history: _History | None = _History()
+    except ImportError:  # a Python without readline: lines can be typed, and that is all
+        history = None
+    prompt = "> " if history is None else _prompt()
     while True:
         try:
-            line = input(_prompt())
+            with interruptible():
+                line = input(prompt)
         except KeyboardInterrupt:
             sys.stdout.write("\n")
             continue
@@ -40,7 +49,8 @@ def typed_lines() -> Iterator[str]:
             sys.stdout.write("\n")
             return
         if line.strip():
-            history.add(line)
+            if history is not None:
+                history.add(line)
             yield line
 
 
@@ -63,7 +73,9 @@ class _History:
         readline.set_history_length(_HISTORY_LENGTH)
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600))
+            file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
+            os.fchmod(file, 0o600)  # it may have been there, and open to others
+            os.close(file)
             readline.read_history_file(self._path)
         except OSError as error:
             self._give_up(error)

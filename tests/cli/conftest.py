@@ -70,12 +70,17 @@ class Screen:
 
     def read_until(self, text: str) -> str:
         """Wait for a text after the last one that was waited for; all that came up to it."""
-        deadline = time.monotonic() + GENEROUS
-        while (at := self.text.find(text, self._seen)) < 0:
-            if not self._read(deadline):
-                pytest.fail(f"{text!r} did not come after: {self.text[self._seen :]!r}")
+        at = self._find(text, time.monotonic() + GENEROUS)
+        if at < 0:
+            pytest.fail(f"{text!r} did not come after: {self.text[self._seen :]!r}")
         before, self._seen = self._seen, at + len(text)
         return self.text[before : self._seen]
+
+    def _find(self, text: str, deadline: float) -> int:
+        while (at := self.text.find(text, self._seen)) < 0:
+            if not self._read(deadline):
+                return -1
+        return at
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._main], [], [], max(0.0, deadline - time.monotonic()))
@@ -100,6 +105,18 @@ class Screen:
 
     def type(self, keys: str) -> None:
         os.write(self._main, keys.encode())
+
+    def interrupt(self, answer: str) -> str:
+        """Press Ctrl-C until the answer to it is shown, as a person would.
+
+        Python's `input` looks for signals before it waits for a key; one that comes between the
+        two is seen with the next.
+        """
+        for _ in range(int(GENEROUS)):
+            self.type("\x03")
+            if self._find(answer, time.monotonic() + 1) >= 0:
+                break
+        return self.read_until(answer)
 
     def end(self) -> int:
         """Wait for the program's own end; its exit code."""

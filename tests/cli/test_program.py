@@ -26,6 +26,29 @@ def test_the_listing_shows_what_is_switched_off_and_why(here: Any) -> None:
     assert "OUMI_DISABLE_PLUGINS" in line
 
 
+def test_the_listing_shows_clashes_and_providers(here: Any) -> None:
+    lines = [line.split(maxsplit=4) for line in here.oumi("engines").out.splitlines()]
+    twins = [line[1:4] for line in lines if line[0] == "twin"]
+    assert twins == [["clash", "oumi-stage", "1.0"], ["clash", "oumi-stage-twin", "2.0"]]
+    assert "ask for 'oumi-stage:twin'" in next(line[4] for line in lines if line[0] == "twin")
+    assert ["stage-cloud", "available", "oumi-stage", "1.0"] in lines
+    (fog,) = [line for line in lines if line[0] == "stage-fog"]
+    assert fog[1] == "broken"
+    assert "base_url" in fog[4]
+
+
+def test_show_of_a_provider_and_of_a_clash(here: Any) -> None:
+    cloud = here.oumi("engines", "show", "stage-cloud")
+    assert "https://api.stage.example/v1" in cloud.out
+    assert "in $STAGE_API_KEY" in cloud.out
+    clash = here.oumi("engines", "show", "twin")
+    assert clash.code == 1
+    assert clash.out.startswith("twin  clash\n")
+    assert "announced by oumi-stage 1.0 and oumi-stage-twin 2.0" in clash.out
+    chosen = here.oumi("engines", "show", "oumi-stage-twin:twin")
+    assert (chosen.code, chosen.out.splitlines()[0]) == (0, "twin  ok")
+
+
 def test_the_listing_imports_no_plugin_and_nothing_that_is_slow(here: Any) -> None:
     program = """
 import sys

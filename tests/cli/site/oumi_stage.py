@@ -92,5 +92,5 @@ def _completion(text: str, *, cut: bool = False) -> Completion:
 
 @hookimpl
 def oumi_engines() -> dict[str, type[Engine]]:
-    """The engine of this module."""
-    return {"stage": StageEngine}
+    """The engine of this module, under the names that are announced."""
+    return {"stage": StageEngine, "twin": StageEngine}

@@ -1,0 +1,1 @@
+"""Only data: a provider that is reached by HTTP."""
