@@ -62,7 +62,8 @@ class Attempts:
     async def send(self, turn: Turn[Any], conversation: Conversation) -> Result | Again:
         """Try a row once: its result, or when to try it again."""
         governor = self._governor
-        ticket = await governor.admit(self._wish_for(conversation))
+        wish = self._wish_for(conversation) if self._counts_input else self._wish
+        ticket = governor.admit_now(wish) or await governor.admit(wish)
         if turn.started is None:
             turn.started = ticket.started
         turn.attempts += 1
@@ -79,8 +80,6 @@ class Attempts:
         return self._after(turn, result, result.error)
 
     def _wish_for(self, conversation: Conversation) -> Wish:
-        if not self._counts_input:
-            return self._wish
         characters = sum(len(message.text) for message in conversation.messages)
         estimate = characters // _CHARACTERS_A_TOKEN + 1
         amounts = {**self._wish.amounts, "input_tokens": estimate}
