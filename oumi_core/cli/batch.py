@@ -50,8 +50,8 @@ def answer_file(run: Run, output_path: str | None, *, as_json: bool) -> int:
         try:
             for result in run:
                 screen.first_result_is_here()
-                if result.error is not None and len(failed) < SHOWN_FAILURES:
-                    failed.append(result)
+                if result.error is not None:
+                    failed = sorted([*failed, result], key=_place)[:SHOWN_FAILURES]
                 if answers is not None:
                     answers.add(result)
         except KeyboardInterrupt:
@@ -65,6 +65,10 @@ def answer_file(run: Run, output_path: str | None, *, as_json: bool) -> int:
     seen = on_terminal and not as_json
     tell_end(run, None if seen else failed, output_path, canceled=canceled)
     return ExitCode.INTERRUPTED if canceled else summary.exit_code
+
+
+def _place(result: Result) -> int:
+    return result.index
 
 
 class _Screen:

@@ -243,7 +243,7 @@ def test_one_question_as_json(here: Any) -> None:
     assert row["messages"][1]["content"] == "look"
 
 
-@pytest.mark.parametrize(("kind", "code"), [("timeout", 1), ("auth", 3)])
+@pytest.mark.parametrize(("kind", "code"), [("refusal", 1), ("auth", 3)])
 def test_one_question_that_fails(here: Any, kind: str, code: int) -> None:
     done = here.oumi(*CHAT, "--prompt", f"fail {kind}")
     assert (done.code, done.out) == (code, "")

@@ -72,13 +72,13 @@ def test_json_prints_every_row_a_failed_one_with_its_failure(here: Any) -> None:
 
 
 def test_the_first_failures_are_listed_and_a_file_has_them_all(here: Any) -> None:
-    here.cues("good", *["fail timeout"] * 6, "crash secret words")
+    here.cues("good", *["fail refusal"] * 6, "crash secret words")
     done = here.oumi(*STAGE, "--output_path", "out.jsonl")
     assert done.code == 1
-    assert "failed: row 2: timeout: on cue\n" in done.err
+    assert "failed: row 2: refusal: on cue\n" in done.err
     assert "failed: row 7" not in done.err
     assert "... and 2 more failed\n" in done.err
-    assert "8 rows: 1 ok, 7 failed (6 timeout, 1 internal); " in done.err
+    assert "8 rows: 1 ok, 7 failed (6 refusal, 1 internal); " in done.err
     assert done.err.endswith("answers: out.jsonl\nfailed rows: out.jsonl.failed.jsonl\n")
     assert len(lines(here.folder / "out.jsonl")) == 1
     assert len(lines(here.folder / "out.jsonl.failed.jsonl")) == 7
@@ -95,10 +95,10 @@ def test_a_defect_of_the_engine_shows_its_traceback_only_on_request(here: Any) -
 
 
 def test_the_summary_is_json_on_request_where_answers_go_to_a_file(here: Any) -> None:
-    here.cues("good", "fail timeout")
+    here.cues("good", "fail refusal")
     done = here.oumi(*STAGE, "--output_path", "out.jsonl", "--json")
     summary = json.loads(done.out)
-    assert (summary["rows"], summary["failed"], summary["exit_code"]) == (2, {"timeout": 1}, 1)
+    assert (summary["rows"], summary["failed"], summary["exit_code"]) == (2, {"refusal": 1}, 1)
 
 
 def test_keys_of_the_config_are_options_that_win_over_the_file(here: Any) -> None:
@@ -214,24 +214,24 @@ def test_ctrl_c_twice_cancels_what_is_in_flight(here: Any) -> None:
 
 def test_a_terminal_shows_a_bar_that_is_gone_at_the_end(here: Any) -> None:
     gate = here.folder / "gate"
-    here.cues("one", "fail timeout", f"wait {gate}")
+    here.cues("one", "fail refusal", f"wait {gate}")
     with here.on_terminal(*STAGE, "--output_path", "out.jsonl") as screen:
         shown = screen.read_until("1 failed")
         assert "2/3 rows" in shown
         gate.touch()
-        screen.read_until("3 rows: 2 ok, 1 failed (1 timeout)")
+        screen.read_until("3 rows: 2 ok, 1 failed (1 refusal)")
         assert screen.end() == 1
         assert "━" in screen.raw
 
 
 def test_a_terminal_shows_answers_in_colour_and_obeys_none_of_them(here: Any) -> None:
-    here.cues("shout red", "fail timeout")
+    here.cues("shout red", "fail refusal")
     with here.on_terminal(*STAGE) as screen:
         assert screen.end() == 1
         assert "\x1b[32massistant\x1b[0m" in screen.raw
         assert "\x1b[31mred" not in screen.raw
         assert "\N{REPLACEMENT CHARACTER}[31mred" in screen.raw
-        assert screen.text.count("timeout: on cue") == 1
+        assert screen.text.count("refusal: on cue") == 1
 
 
 def test_ctrl_c_on_a_terminal_says_that_the_run_is_finishing(here: Any) -> None:
