@@ -5,7 +5,8 @@
     ```console                holds commands after `$ ` and what they print
     ```yaml title="a.yaml"    is the file of that name, for the blocks below; where the name
                               begins with docs/, it is what the checkout holds
-    ```bash                   installs something: not run here, but its paths must exist
+    ```yaml                   is a config that loads
+    ```bash, ```shell         installs something: not run here, but its paths must exist
     ```                       is a drawing
 
 `...` in an output stands for anything. A command that fails is followed by `$ echo $?`.
@@ -27,6 +28,8 @@ import pytest
 from sybil import Example, Region, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
+
+from oumi_core.configs import InferenceConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,6 +119,10 @@ def check_paths(example: Example) -> None:
     assert not missing
 
 
+def load_config(example: Example) -> None:
+    InferenceConfig.from_str(str(example.parsed))
+
+
 def refuse(example: Example) -> None:
     language = example.region.lexemes["language"]
     pytest.fail(f"nothing runs a block of {language}; give it a title, or see tests/docs")
@@ -138,6 +145,8 @@ EVALUATORS = {
     "text": compare_output,
     "console": run_commands,
     "bash": check_paths,
+    "shell": check_paths,
+    "yaml": load_config,
 }
 
 
