@@ -21,7 +21,7 @@ from harness import Line, Skipped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MEASUREMENTS = ("import", "cli", "install", "conversations", "run", "memory")
+MEASUREMENTS = ("import", "cli", "install", "conversations", "run", "memory", "llamacpp")
 HEADINGS = ("what", "ours", "the other side", "compared", "must", "beyond", "verdict")
 
 
@@ -34,12 +34,12 @@ def main() -> int:
     unknown = [name for name in options.name if name not in MEASUREMENTS]
     if unknown:
         parser.error(f"no measurement {unknown[0]!r}; there are {', '.join(MEASUREMENTS)}")
-    lines = list(_measure(options.name or MEASUREMENTS))
-    if options.json:
-        for line in lines:
-            print(json.dumps(_as_dict(line)))
-    else:
-        _print_table([_cells(line) for line in lines])
+    lines: list[Line] = []
+    try:
+        for line in _measure(options.name or MEASUREMENTS):
+            lines.append(line)  # noqa: PERF402 - those so far are printed if the next one fails
+    finally:  # what was measured before something broke took minutes
+        _print_all(lines, as_json=options.json)
     return 0
 
 
@@ -50,6 +50,14 @@ def _measure(names: Sequence[str]) -> Iterator[Line]:
             yield from importlib.import_module(f"measure_{name}").measure()
         except Skipped as reason:
             print(f"skipped {name}: {reason}", file=sys.stderr)
+
+
+def _print_all(lines: Sequence[Line], *, as_json: bool) -> None:
+    if as_json:
+        for line in lines:
+            print(json.dumps(_as_dict(line)))
+    else:
+        _print_table([_cells(line) for line in lines])
 
 
 def _cells(line: Line) -> tuple[str, ...]:
