@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oumi_core.cli.console import note
+from oumi_core.cli.console import note, show_error
 from oumi_core.errors import ConfigError, InferenceFailed, OumiError, PluginError
 
 if TYPE_CHECKING:
@@ -119,15 +119,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         show_error(error)
         return _code_of(error)
     return code if isinstance(code, int) else 0
-
-
-def show_error(error: OumiError) -> None:
-    """Write an error's message to standard error; with OUMI_DEBUG, the traceback before it."""
-    if os.environ.get("OUMI_DEBUG"):
-        import traceback  # noqa: PLC0415 - import on use: costs 10 ms
-
-        traceback.print_exception(error)
-    note(str(error), label="error", style="red")
 
 
 def _code_of(error: OumiError) -> int:

@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from oumi_core.cli.chat_commands import is_command, is_exit, run_command
-from oumi_core.cli.console import has_typist, note
+from oumi_core.cli.console import has_typist, note, show_error
 from oumi_core.cli.interrupts import ctrl_c_only_inside
 from oumi_core.cli.lines import piped_lines, typed_lines
 from oumi_core.cli.loading import load
@@ -72,7 +72,7 @@ def _respond(
         else:
             _ask(engine, talk, line, interruptible)
     except OumiError as error:
-        note(str(error), label="error", style="red")
+        show_error(error)
         if not is_command(line):
             note("(this turn is not remembered)")
         return False

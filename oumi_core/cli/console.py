@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from oumi_core.errors import OumiError
+
 __all__ = [
     "has_typist",
     "is_terminal",
@@ -18,6 +20,7 @@ __all__ = [
     "paint",
     "printable",
     "rich_console",
+    "show_error",
     "shows_progress",
 ]
 
@@ -76,6 +79,15 @@ def note(text: str, *, label: str = "", style: str = "dim") -> None:
         text = paint(text, style, stream=sys.stderr)
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def show_error(error: OumiError) -> None:
+    """Write an error's message to standard error; with OUMI_DEBUG, the traceback before it."""
+    if os.environ.get("OUMI_DEBUG"):
+        import traceback  # noqa: PLC0415 - import on use: costs 10 ms
+
+        traceback.print_exception(error)
+    note(str(error), label="error", style="red")
 
 
 def _wrapped(text: str) -> str:

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from oumi_core.cli.answers import print_json
-from oumi_core.cli.console import is_terminal, note, printable
+from oumi_core.cli.console import is_terminal, note, printable, show_error
 from oumi_core.cli.loading import load
 from oumi_core.errors import EngineError
 from oumi_core.run.summary import ExitCode
@@ -36,7 +36,7 @@ def answer_question(engine: InferenceEngine, question: Conversation, *, as_json:
         else:
             print_pieces(stream, [])
     except EngineError as error:
-        note(str(error), label="error", style="red")
+        show_error(error)
         return ExitCode.STOPPED if error.failure.stops_run else ExitCode.SOME_FAILED
     finally:
         stream.close()

@@ -196,6 +196,18 @@ def test_ctrl_c_lets_what_is_in_flight_finish(here: Any, output: tuple[str, ...]
         assert replies([json.loads(line) for line in out.splitlines()])[0] == "first"
 
 
+def test_ctrl_c_while_the_engine_starts_sends_nothing(here: Any) -> None:
+    model = here.folder / "model"
+    here.cues("first")
+    with here.on_terminal(*STAGE, "--model.model_name", str(model)) as screen:
+        screen.read_until("starting")
+        screen.type("\x03")
+        screen.read_until("finishing; Ctrl-C again cancels")
+        model.touch()
+        screen.read_until("0 rows: 0 ok")
+        assert screen.end() == 130
+
+
 def test_ctrl_c_twice_cancels_what_is_in_flight(here: Any) -> None:
     begun = here.folder / "begun"
     here.cues("first", f"meet {begun} {here.folder}/never", "third")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import sysconfig
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+OUMI = Path(sysconfig.get_path("scripts")) / "oumi"
 
 
 def test_the_listing_is_one_line_an_engine(here: Any) -> None:
@@ -157,6 +161,20 @@ def test_the_schema_is_json(here: Any) -> None:
 
 def test_the_version(here: Any) -> None:
     assert here.oumi("--version").out.startswith(f"oumi-core {version('oumi-core')} ")
+
+
+def test_streams_that_were_closed_do_no_harm(here: Any) -> None:
+    for command, code in (("engines", 0), ("infer -c stage.yaml", 2)):
+        done = subprocess.run(
+            ["bash", "-c", f'exec "$0" {command} <&-', OUMI],
+            env=here.environ,
+            cwd=here.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code
+        assert "Traceback" not in done.stderr
 
 
 def test_help_names_the_commands(here: Any) -> None:
