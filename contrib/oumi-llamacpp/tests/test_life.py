@@ -16,6 +16,8 @@ from oumi_core.errors import EngineError
 from oumi_core.types import FailureKind
 
 if TYPE_CHECKING:
+    import pytest
+
     from oumi_llamacpp.engine import LlamaCppEngine
 
 ENDLESS = request(max_new_tokens=1900, extra_body={"ignore_eos": True})
@@ -46,8 +48,11 @@ def test_stop_frees_all_threads() -> None:
 
     assert threading.active_count() == named
     # A thread that was joined may be seen by the system for a moment longer.
-    while native_threads() > before:
+    for _ in range(500):
+        if native_threads() <= before:
+            break
         time.sleep(0.01)
+    assert native_threads() <= before
 
 
 def test_two_instances_work_side_by_side_and_one_after_its_stop() -> None:
@@ -137,6 +142,16 @@ def test_the_log_comes_when_it_is_asked_for() -> None:
 
     assert "llama" in done.stderr
     assert PARIS in done.stdout
+
+
+def test_a_long_path_of_temporary_files_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("long" * 30)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+
+    assert run().stdout == f"{PARIS}\n"
 
 
 def test_a_process_that_does_not_stop_the_engine_ends_all_the_same() -> None:

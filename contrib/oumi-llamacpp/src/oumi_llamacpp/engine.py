@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from oumi_core.types.completion import Chunk, Completion
 
     from oumi_llamacpp.arguments import Arguments
+    from oumi_llamacpp.constraints import Probe
     from oumi_llamacpp.gguf_header import GGUFHeader
 
 __all__ = ["LlamaCppEngine"]
@@ -114,6 +115,7 @@ class LlamaCppEngine(Engine):
         self._slots: Slots | None = None
         self._adapters: tuple[str, ...] = ()
         self._held: set[str] = set()
+        self._last_held: Constraint | None = None
 
     @property
     def num_workers(self) -> int:
@@ -169,9 +171,15 @@ class LlamaCppEngine(Engine):
         Raises:
             ConfigError: it does not; the message names what is in the way.
         """
-        probe = probe_of(constraint)
-        if probe.grammar in self._held:
+        if constraint is self._last_held:  # the rows of a run share it, and a grammar may be long
             return
+        probe = probe_of(constraint)
+        if probe.grammar not in self._held:
+            await self._prove(constraint, probe)
+            self._held.add(probe.grammar)
+        self._last_held = constraint
+
+    async def _prove(self, constraint: Constraint, probe: Probe) -> None:
         body = {
             "messages": [{"role": "user", "content": "?"}],
             "max_tokens": probe.tokens,
@@ -187,7 +195,6 @@ class LlamaCppEngine(Engine):
             raise
         if not completion.text.startswith(probe.expected):
             raise refusal_of(constraint)
-        self._held.add(probe.grammar)
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request; see `Engine.complete`."""
