@@ -1,0 +1,286 @@
+"""`ChatCompletionsEngine`: an engine for one provider of the chat-completions format."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import msgspec
+from oumi_core.configs import RemoteParams
+from oumi_core.engine import Capabilities, Engine
+from oumi_core.errors import ConfigError, EngineError
+from oumi_core.types.completion import Chunk
+from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.wire import OPENAI, ChatEncoder, SSEParser, StreamAssembler
+
+from oumi_http.answers import json_of, model_names, read_completion, with_request_id
+from oumi_http.arguments import read_arguments
+from oumi_http.hints import request_id
+from oumi_http.httpx_transport import HttpxTransport
+from oumi_http.images import names_files, with_images
+from oumi_http.keys import auth_headers, find_key
+from oumi_http.quirks import Quirks, read_quirks
+from oumi_http.system_turns import without_system
+from oumi_http.transport import AiohttpTransport, StreamedAnswer
+from oumi_http.urls import Endpoints, endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from oumi_core.configs import ModelParams
+    from oumi_core.engine import EngineConfig, Request
+    from oumi_core.guided.constraint import Constraint
+    from oumi_core.types.completion import Completion
+    from oumi_core.wire import Dialect
+
+    from oumi_http.transport import Transport
+
+__all__ = ["CHAT_CAPABILITIES", "ChatCompletionsEngine"]
+
+CHAT_CAPABILITIES = Capabilities(
+    guided={"json"},
+    generation={"max_new_tokens", "extra_body", *OPENAI.generation},
+    streaming=True,
+    tools=True,
+    images=True,
+    logprobs=True,
+)
+"""What a server that knows all of OpenAI's format can do."""
+
+_encode_json = msgspec.json.Encoder().encode
+_OK = range(200, 300)
+
+
+class ChatCompletionsEngine(Engine):
+    """A server with the chat-completions API. A provider's engine subclasses it.
+
+        class AcmeEngine(ChatCompletionsEngine):
+            base_url = "https://api.acme.example/v1"
+            api_key_env = "ACME_API_KEY"
+            quirks = {"max_tokens_field": "max_tokens"}
+
+    What the user says wins over a provider's row, and that over the class. One pool of connections
+    is made by `start` and closed by `stop`. Each request is sent once: retries are the run's.
+
+    Attributes:
+        base_url: where the API is, in any form that `oumi_http.urls.endpoints` reads; None if the
+            user must say.
+        api_key_env: the environment variable that holds the key; None if the server takes none.
+        api_key_required: whether `api_key_env` must be set if the user gives no other key.
+        dialect: how the server writes the format.
+        quirks: in what it differs, in the terms of `oumi_http.quirks.Quirks`.
+        endpoints: where this instance sends to.
+
+    Raises:
+        ConfigError: the URL, the key, a quirk or an argument is missing or cannot be.
+    """
+
+    capabilities: ClassVar[Capabilities] = CHAT_CAPABILITIES
+    base_url: ClassVar[str | None] = None
+    api_key_env: ClassVar[str | None] = None
+    api_key_required: ClassVar[bool] = True
+    dialect: ClassVar[Dialect] = OPENAI
+    quirks: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, config: EngineConfig) -> None:
+        super().__init__(config)
+        self._params = config.remote_params or RemoteParams()
+        self._arguments = read_arguments(config.engine_args)
+        self._quirks = self._read_quirks()
+        self._encoder = ChatEncoder(self._quirks.applied_to(self.dialect))
+        self.endpoints = self._read_endpoints()
+        self._transport: Transport | None = None
+        self._key = find_key(
+            self._params,
+            os.environ,
+            variable=config.provider.api_key_env if config.provider else self.api_key_env,
+            required=self.api_key_required,
+        )
+
+    def _read_quirks(self) -> Quirks:
+        provider = self.config.provider
+        row = (
+            read_quirks(provider.quirks, f"provider {provider.name}: quirks") if provider else None
+        )
+        self._arguments.read_quirks()
+        given = {**self.quirks, **(provider.quirks if row and provider else {})}
+        return read_quirks({**given, **self._arguments.quirks}, "quirks")
+
+    def _read_endpoints(self) -> Endpoints:
+        provider = self.config.provider
+        chat_path = self._quirks.chat_path
+        if self._params.api_url is not None:
+            return endpoints(self._params.api_url, chat_path=chat_path)
+        if provider is not None:
+            where = f"provider {provider.name}: base_url"
+            return endpoints(provider.base_url, chat_path=chat_path, where=where)
+        if self.base_url is None:
+            raise ConfigError(
+                "remote_params.api_url: missing; give the URL of the server, such as "
+                "http://localhost:8000/v1"
+            )
+        return endpoints(self.base_url, chat_path=chat_path, where="base_url")
+
+    def headers(self) -> Mapping[str, str]:
+        """The headers of every request, the key's among them. A subclass may add to them."""
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": "oumi-http",
+            **self._quirks.headers,
+            **self._arguments.headers,
+            **auth_headers(self._key, self._quirks.api_key_header),
+        }
+
+    async def request_headers(self) -> Mapping[str, str] | None:
+        """Headers that change, such as a token that expires; asked for before each request.
+
+        A subclass overrides it; by default there are none.
+        """
+        return None
+
+    def body(self, request: Request, *, stream: bool = False) -> dict[str, Any]:
+        """The body that is sent for a request whose images are loaded. A subclass may change it.
+
+        Raises:
+            EngineError: the server cannot be asked for this; `bad_request`.
+        """
+        quirks = self._quirks
+        if refused := sorted(request.generation.changed() & quirks.unsupported):
+            raise _refused(f"this server does not take generation.{refused[0]}")
+        if quirks.no_system:
+            request = attrs.evolve(request, conversation=without_system(request.conversation))
+        body = self._encoder.encode(request, stream=stream)
+        if stream and not quirks.stream_usage:
+            body.pop("stream_options", None)
+        if self._params.user_id is not None:
+            body.setdefault("user", self._params.user_id)
+        for name, value in quirks.extra_body.items():
+            if name not in request.generation.extra_body:
+                body[name] = value
+        return body
+
+    def serves(self, model: ModelParams) -> bool:  # noqa: ARG002 - part of the contract
+        """True: each request names its model."""
+        return True
+
+    async def check_constraint(self, constraint: Constraint) -> None:  # noqa: ARG002 - contract
+        """Refuse any constraint where the server is known to ignore schemas.
+
+        Raises:
+            ConfigError: it is.
+        """
+        if not self._quirks.json_schema:
+            raise ConfigError(
+                f"generation.guided_decoding: {self.endpoints.server} does not hold a JSON schema "
+                "(its quirk json_schema is false)"
+            )
+
+    async def start(self) -> None:
+        """Make the pool; connects to nothing.
+
+        Raises:
+            ConfigError: a certificate cannot be read, or the environment's proxy cannot be used.
+        """
+        seconds = self._params.connection_timeout
+        client = self._arguments.http_client
+        if client is not None:
+            self._transport = HttpxTransport(
+                client, self.endpoints, self.headers(), seconds=seconds
+            )
+            return
+        self._transport = AiohttpTransport(
+            self.endpoints, self.headers(), seconds=seconds, tls=self._arguments.tls()
+        )
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        if self._transport is not None:
+            await self._transport.close()
+            self._transport = None
+
+    async def complete(self, request: Request) -> Completion:
+        """Answer one request; see `Engine.complete`."""
+        body = await self._encoded(request, stream=False)
+        answer = await self._connected().post(body, await self.request_headers())
+        return read_completion(answer)
+
+    async def stream(self, request: Request) -> AsyncIterator[Chunk | Completion]:
+        """Answer one request in pieces; a stream that breaks off is an error."""
+        body = await self._encoded(request, stream=True)
+        async with self._connected().stream(body, await self.request_headers()) as answer:
+            head = answer.head
+            if head.status not in _OK or not _is_stream(head.headers):
+                # An error, or a server that does not stream: the body is one answer.
+                completion = read_completion(attrs.evolve(head, body=await _whole(answer)))
+                message = completion.message
+                yield Chunk(message.text, message.reasoning_content or "")
+                yield completion
+                return
+            found = request_id(head.headers)
+            try:
+                async for piece in _assembled(answer, found):
+                    yield piece
+            except EngineError as error:
+                raise with_request_id(error, found) from None
+
+    async def list_models(self) -> list[str]:
+        """The names of the models that the server lists, sorted.
+
+        Raises:
+            EngineError: it does not answer, or not with a list.
+        """
+        answer = await self._connected().get_models(await self.request_headers())
+        names = model_names(json_of(answer))
+        if names is None:
+            raise EngineError(
+                Failure(
+                    FailureKind.NOT_FOUND,
+                    f"{self.endpoints.server} lists no models; give model.model_name",
+                )
+            )
+        return names
+
+    async def _encoded(self, request: Request, *, stream: bool) -> bytes:
+        conversation = request.conversation
+        if names_files(conversation):
+            loaded = await with_images(conversation, self._arguments.allowed_media_path)
+            request = attrs.evolve(request, conversation=loaded)
+        body = self.body(request, stream=stream)
+        try:
+            return _encode_json(body)
+        except (TypeError, ValueError, RecursionError) as error:  # ValueError: half a surrogate
+            raise _refused(
+                f"the request cannot be written as JSON ({type(error).__name__})"
+            ) from error
+
+    def _connected(self) -> Transport:
+        if self._transport is None:
+            raise ConfigError("the engine is not started; await start() first")
+        return self._transport
+
+
+async def _assembled(
+    answer: StreamedAnswer, found: str | None
+) -> AsyncIterator[Chunk | Completion]:
+    parser, assembler = SSEParser(), StreamAssembler()
+    async for received in answer.pieces:
+        for event in parser.feed(received):
+            chunk = assembler.feed_event(event)
+            if chunk is not None:
+                yield chunk
+    yield assembler.finish(request_id=found)
+
+
+async def _whole(answer: StreamedAnswer) -> bytes:
+    return b"".join([piece async for piece in answer.pieces])
+
+
+def _is_stream(headers: Mapping[str, str]) -> bool:
+    # By what it is not: streams come under several types, whole answers under these.
+    content_type = headers.get("content-type", "").lower()
+    return "json" not in content_type and "html" not in content_type
+
+
+def _refused(message: str) -> EngineError:
+    return EngineError(Failure(FailureKind.BAD_REQUEST, message))
