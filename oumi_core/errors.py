@@ -116,6 +116,6 @@ class InferenceFailed(OumiError):
         first = failed[0]
         reason = f"{first.error.kind.value}: {first.error.message}" if first.error else ""
         super().__init__(
-            f"{len(failed)} of {len(self.results)} rows failed; the first, row {first.index}: "
+            f"{len(failed)} of {len(self.results)} rows failed; the first, at index {first.index}: "
             f"{reason} (all results are in .results)"
         )

@@ -77,7 +77,7 @@ def test_infer_tries_every_row_before_it_raises_with_all_results() -> None:
     assert [result.ok for result in results] == [True, False, True]
     assert results[1].error == Failure(FailureKind.BAD_REQUEST, "as told")
     assert results[1].conversation is rows[1]
-    assert "1 of 3 rows failed; the first, row 1: bad_request: as told" in str(caught.value)
+    assert "1 of 3 rows failed; the first, at index 1: bad_request: as told" in str(caught.value)
 
 
 def test_run_never_raises_for_a_row() -> None:
