@@ -103,35 +103,67 @@ def test_a_faulty_pattern_is_refused_with_the_place() -> None:
         regex_to_gbnf("(a")
 
 
-LITERALS = st.sampled_from(["a", "b", "1", "_", " ", r"\.", r"\n", "\u00e9", "\U0001f600", '"'])
-CLASSES = st.sampled_from(
-    [r"\d", r"\w", r"\s", r"\D", r"\W", r"\S", ".", "[ab]", "[^ab]", r"[\d_]", r"[^\w]", "[a-c1-3]"]
+# Pairs of a pattern and a text that it matches. The texts stay short: on longer ones `re` itself
+# may take hours over a repeat in a repeat.
+Pair = tuple[str, str]
+
+LEAVES = st.sampled_from(
+    [
+        *(("a", "a"), ("b", "b"), ("1", "1"), ("_", "_"), (" ", " "), (r"\.", "."), (r"\n", "\n")),
+        *(("\u00e9", "\u00e9"), ("\U0001f600", "\U0001f600"), ('"', '"')),
+        *((r"\d", "\u0663"), (r"\w", "\u00e9"), (r"\s", "\n"), (r"\D", "-"), (r"\W", "-")),
+        *((r"\S", "c"), (".", "\U0001f600"), ("[ab]", "b"), ("[^ab]", "c"), (r"[\d_]", "_")),
+        *((r"[^\w]", " "), ("[a-c1-3]", "c")),
+    ]
+)
+QUANTIFIERS = st.sampled_from(
+    [
+        *(("*", 0), ("*", 2), ("+", 2), ("?", 0), ("*?", 1), ("+?", 1), ("??", 1)),
+        *(("{2}", 2), ("{1,3}", 3), ("{0,2}?", 1)),
+    ]
 )
 
 
-def nested(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    quantifiers = st.sampled_from(["*", "+", "?", "*?", "+?", "??", "{2}", "{1,3}", "{0,2}?"])
+def in_a_row(pairs: list[Pair]) -> Pair:
+    return "".join(pattern for pattern, _ in pairs), "".join(text for _, text in pairs)
+
+
+def one_of(pairs: list[Pair]) -> Pair:
+    return f"(?:{'|'.join(pattern for pattern, _ in pairs)})", pairs[-1][1]
+
+
+def repeated(pair: Pair, quantifier: tuple[str, int]) -> Pair:
+    return f"({pair[0]}){quantifier[0]}", pair[1] * quantifier[1]
+
+
+def nested(inner: st.SearchStrategy[Pair]) -> st.SearchStrategy[Pair]:
     return st.one_of(
-        st.lists(inner, max_size=3).map("".join),
-        st.lists(inner, min_size=2, max_size=3).map(lambda parts: f"(?:{'|'.join(parts)})"),
-        st.tuples(inner, quantifiers).map(lambda pair: f"({pair[0]}){pair[1]}"),
+        st.lists(inner, max_size=3).map(in_a_row),
+        st.lists(inner, min_size=2, max_size=3).map(one_of),
+        st.builds(repeated, inner, QUANTIFIERS),
     )
 
 
-PATTERNS = st.recursive(st.one_of(LITERALS, CLASSES), nested, max_leaves=6)
+LARGE = re.compile(r"\\[dwsDWS]|\[\^")
+
+
+def is_small(pair: Pair) -> bool:
+    # llguidance itself breaks on some unions of classes with hundreds of ranges.
+    return len(pair[1]) <= 10 and len(LARGE.findall(pair[0])) <= 1
+
+
+PAIRS = st.recursive(LEAVES, nested, max_leaves=6).filter(is_small)
 TEXTS = st.text(st.sampled_from('ab1_ .\n\u00e9\U0001f600"c-\u0663'), max_size=5)
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.data(), PATTERNS)
-def test_any_grammar_agrees_with_fullmatch(data: st.DataObject, pattern: str) -> None:
+@given(PAIRS, TEXTS)
+def test_any_grammar_agrees_with_fullmatch(pair: Pair, other: str) -> None:
+    pattern, matching = pair
     gbnf = regex_to_gbnf(pattern)
-    matching = st.from_regex(pattern, fullmatch=True).filter(
-        lambda text: "\x00" not in text and len(text) < 30
-    )
 
-    for text in (data.draw(matching), data.draw(TEXTS)):
-        assert derives(gbnf, text) is (re.fullmatch(pattern, text) is not None), (gbnf, text)
+    assert derives(gbnf, matching), (gbnf, matching)
+    assert derives(gbnf, other) is (re.fullmatch(pattern, other) is not None), (gbnf, other)
 
 
 @settings(max_examples=100, deadline=None)
