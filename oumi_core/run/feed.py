@@ -17,7 +17,7 @@ __all__ = ["Feed"]
 
 T = TypeVar("T")
 
-_ROWS = 128
+_ROWS = 512
 _SECONDS = 0.005
 """A pull ends after so many rows, or with the first row after so many seconds."""
 

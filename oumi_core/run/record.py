@@ -18,21 +18,20 @@ __all__ = ["record_of", "restored"]
 
 
 def record_of(result: Result) -> bytes:
-    """The result as JSON, without the input conversation."""
+    """The result as JSON, without what its line holds: the conversation and an accepted reply."""
     record: dict[str, Any] = {"attempts": result.attempts, "latency": result.latency}
     completion = result.completion
     if completion is not None:
         record["completion"] = _completion_fields(completion)
+        if result.error is not None:
+            record["completion"]["message"] = completion.message.to_dict()
     if result.error is not None:
         record["failure"] = result.error.to_dict()
     return msgspec.json.encode(record)
 
 
 def _completion_fields(completion: Completion) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "message": completion.message.to_dict(),
-        "finish_reason": completion.finish_reason.value,
-    }
+    fields: dict[str, Any] = {"finish_reason": completion.finish_reason.value}
     if completion.usage is not None:
         fields["usage"] = completion.usage.to_dict()
     if completion.alternatives:
@@ -44,11 +43,13 @@ def _completion_fields(completion: Completion) -> dict[str, Any]:
     return fields
 
 
-def restored(record: bytes, index: int, conversation: Conversation) -> Result:
+def restored(record: bytes, line: bytes, index: int, conversation: Conversation) -> Result:
     """A result as an earlier run recorded it, for a row of this one; its constraint not checked."""
     fields = msgspec.json.decode(record)
     failure = fields.get("failure")
     completion = fields.get("completion")
+    if completion is not None and failure is None:
+        completion["message"] = msgspec.json.decode(line)["messages"][-1]
     return Result(
         index=index,
         conversation=conversation,

@@ -124,7 +124,7 @@ class ResumableRows(Rows[Prepared]):
 
     def _standing(self, stored: Stored, index: int, conversation: Conversation) -> Result | None:
         """The stored result if it needs no other attempt, fitted to the row as it is now."""
-        result = restored(stored.record, index, conversation)
+        result = restored(stored.record, stored.line, index, conversation)
         if result.error is not None:
             again = result.error.retryable or self._retry_failed
             return None if again else result

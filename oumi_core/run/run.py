@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from oumi_core.bridge import Bridge
 from oumi_core.errors import RunStopped
 from oumi_core.run.attempts import Again, Attempts
 from oumi_core.run.feed import Feed
+from oumi_core.run.progress_file import Progress, reported
 from oumi_core.run.row import Row
 from oumi_core.run.rows import PlainRows
 from oumi_core.run.summary import Summary, Tally
@@ -46,12 +46,15 @@ class Run:
         engine: Callable[[Plan], Awaitable[Engine]],
         source: Source,
         output: Output | None = None,
+        progress_path: str | None = None,
     ) -> None:
         self._plan = plan
         self._engine = engine
         self._source = source
         self._output = output
-        self._stop_turns: Callable[[], object] | None = None
+        self._progress_path = progress_path
+        self._turns: tuple[asyncio.AbstractEventLoop, Turns[Any]] | None = None
+        self._paused = False
         self._tally = Tally(plan.unsupported)
         self._bridge: Bridge[Result] = Bridge(self.execute)
         self.total: int | None = None
@@ -64,6 +67,10 @@ class Run:
 
         What the iterators do; for callers that are on the private loop already.
         """
+        async with reported(self._progress_path, self._progress):
+            await self._execute(deliver)
+
+    async def _execute(self, deliver: Callable[[Result], Coroutine[Any, Any, None]]) -> None:
         rows, self.total = await self._source.open()
         engine = await self._engine(self._plan)
         self.num_workers = self._plan.num_workers or engine.num_workers
@@ -88,9 +95,7 @@ class Run:
     ) -> None:
         workers = self.num_workers or 1
         turns = Turns(Feed(rows.prepared()), most_waiting=workers)
-        self._stop_turns = functools.partial(
-            asyncio.get_running_loop().call_soon_threadsafe, turns.stop
-        )
+        self._turns = asyncio.get_running_loop(), turns
 
         async def serve(turn: Turn[T]) -> None:
             result = rows.known(turn.row)
@@ -110,18 +115,46 @@ class Run:
 
         if self._tally.interrupted:
             turns.stop()
+        turns.pause(self._paused)
         try:
             await work(turns, serve, min(workers, self.total or workers))
         finally:
-            self._stop_turns = None
+            self._turns = None
             await turns.close()
 
     def stop(self) -> None:
         """Start no further row; what is in flight finishes and is handed out. Any thread."""
         self._tally.interrupted = True
-        stop = self._stop_turns
-        if stop is not None:
-            stop()
+        if (going := self._turns) is not None:
+            loop, turns = going
+            loop.call_soon_threadsafe(turns.stop)
+
+    def pause(self) -> None:
+        """Start no further row until `resume`; what is in flight finishes. Any thread.
+
+        For a consumer that takes results and cannot let go of them yet.
+        """
+        self._pause(paused=True)
+
+    def resume(self) -> None:
+        """Go on after `pause`. Any thread."""
+        self._pause(paused=False)
+
+    def _pause(self, *, paused: bool) -> None:
+        self._paused = paused
+        if (going := self._turns) is not None:
+            loop, turns = going
+            loop.call_soon_threadsafe(turns.pause, paused)
+
+    @property
+    def in_flight(self) -> int:
+        """Rows that workers are at: they are sent, or wait for leave to be."""
+        going = self._turns
+        return 0 if going is None else going[1].out
+
+    def _progress(self) -> Progress:
+        summary = self.summary()
+        return Progress(self.total, summary.succeeded, summary.rows - summary.succeeded)
 
     def summary(self) -> Summary:
         """What the run has done so far."""

@@ -27,7 +27,9 @@ class ExitCode:
     STOPPED = 3
     """The run ended early: an account, an engine or a disk gave out. The same command goes on."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """Ctrl-C. The same command goes on."""
+    TERMINATED = 143
+    """SIGTERM, as a scheduler sends it. The same command goes on."""
 
 
 @attrs.frozen

@@ -21,6 +21,9 @@ __all__ = ["Turn", "Turns"]
 
 T = TypeVar("T")
 
+_EARLY = 0.01
+"""Seconds, longer than a pull looks for further rows before the next one ends it."""
+
 
 @attrs.define
 class Turn(Generic[T]):
@@ -57,6 +60,7 @@ class Turns(Generic[T]):
         self._later: list[tuple[float, int, Turn[T]]] = []
         self._order = itertools.count()
         self._out = 0
+        self._paused = False
         self._stopped = False
         self._idle: deque[asyncio.Future[None]] = deque()
         self._pull: asyncio.Task[None] | None = None
@@ -70,7 +74,7 @@ class Turns(Generic[T]):
         """
         while True:
             turn = self._due() if self._later else None
-            if turn is None and len(self._later) <= self._most_waiting and not self._stopped:
+            if turn is None and self._may_begin():
                 row = self._feed.next()
                 if row is not None:
                     turn = Turn(*row)
@@ -84,6 +88,11 @@ class Turns(Generic[T]):
                 return None
             self._begin_pull()
             await self._wait()
+
+    def _may_begin(self) -> bool:
+        if self._stopped or self._paused:
+            return False
+        return len(self._later) <= self._most_waiting
 
     def _due(self) -> Turn[T] | None:
         if self._later[0][0] > asyncio.get_running_loop().time():
@@ -111,9 +120,19 @@ class Turns(Generic[T]):
             self._pull = asyncio.create_task(self._pull_rows())
 
     async def _pull_rows(self) -> None:
-        await self._feed.pull()
+        # A row that came in the pull's first moment must not wait for a slow input's next one:
+        # who writes the input may be waiting for the answer. A later row ends the pull.
+        loop = asyncio.get_running_loop()
+        early = loop.call_later(_EARLY, self._wake_for_ready)
+        try:
+            await self._feed.pull()
+        finally:
+            early.cancel()
         self._pull = None
         self._wake(max(self._feed.ready, 1))
+
+    def _wake_for_ready(self) -> None:
+        self._wake(self._feed.ready)
 
     async def _wait(self) -> None:
         woken = asyncio.get_running_loop().create_future()
@@ -145,6 +164,17 @@ class Turns(Generic[T]):
         if self._later[0][2] is turn:
             self._set_alarm()
         self.done()
+
+    @property
+    def out(self) -> int:
+        """How many turns were taken and have had no outcome yet."""
+        return self._out
+
+    def pause(self, paused: bool) -> None:
+        """Begin no new row until told otherwise; those that were begun go on."""
+        self._paused = paused
+        if not paused:
+            self._wake(len(self._idle))
 
     def stop(self) -> None:
         """Begin no further turn; those that wait for another try are dropped, too."""
