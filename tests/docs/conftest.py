@@ -173,7 +173,7 @@ def page_folder(
     """The working folder that all examples of a page share; it looks like the checkout."""
     if example.path not in folders:
         folder = tmp_path_factory.mktemp(Path(example.path).stem.replace("-", "_"))
-        for name in ("docs", "tests", "contrib"):
+        for name in ("docs", "tests", "contrib", "plugins"):
             (folder / name).symlink_to(ROOT / name)
         folders[example.path] = folder
     monkeypatch.chdir(folders[example.path])

@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pluggy
@@ -85,3 +86,13 @@ def test_the_ci_runs_the_command_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     _, second, *_ = re.findall(r"^```bash\n(.*?)\n```", readme, re.MULTILINE | re.DOTALL)
     assert second in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_changelog_gives_a_reason_for_each_dependency() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [one for group in project["optional-dependencies"].values() for one in group]
+    needed = {re.split(r"[\[>=<]", one)[0] for one in [*project["dependencies"], *extras]}
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    table = changes.partition("### Dependencies, and why each is there")[2].partition("\n#")[0]
+    named = re.findall(r"^\| ([\w-]+)(?: \(extra `\w+`\))? \|", table, re.MULTILINE)
+    assert set(named) - {"package"} == needed
