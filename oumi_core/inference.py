@@ -149,10 +149,10 @@ class InferenceEngine:
         source = Source.of(config.input_path if input is None else input)
         target = config.output_path if output_path is None else os.fspath(output_path)
         if target is None:
-            return Run(plan, self._engines.get, source)
+            return Run(plan, self._engines.get, source, progress_path=config.progress_path)
         source.check_apart_from(target)
         output = Output(target, self.name, fresh=fresh, retry_failed=retry_failed)
-        return Run(plan, self._engines.get, source, output)
+        return Run(plan, self._engines.get, source, output, config.progress_path)
 
     arun = run
     """`run` under the name of the awaitable twins: iterate with `async for`."""

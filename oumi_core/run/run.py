@@ -115,7 +115,8 @@ class Run:
 
         if self._tally.interrupted:
             turns.stop()
-        turns.pause(self._paused)
+        if self._paused:
+            turns.pause()
         try:
             await work(turns, serve, min(workers, self.total or workers))
         finally:
@@ -134,17 +135,17 @@ class Run:
 
         For a consumer that takes results and cannot let go of them yet.
         """
-        self._pause(paused=True)
+        self._paused = True
+        if (going := self._turns) is not None:
+            loop, turns = going
+            loop.call_soon_threadsafe(turns.pause)
 
     def resume(self) -> None:
         """Go on after `pause`. Any thread."""
-        self._pause(paused=False)
-
-    def _pause(self, *, paused: bool) -> None:
-        self._paused = paused
+        self._paused = False
         if (going := self._turns) is not None:
             loop, turns = going
-            loop.call_soon_threadsafe(turns.pause, paused)
+            loop.call_soon_threadsafe(turns.resume)
 
     @property
     def in_flight(self) -> int:

@@ -60,7 +60,7 @@ class Turns(Generic[T]):
         self._later: list[tuple[float, int, Turn[T]]] = []
         self._order = itertools.count()
         self._out = 0
-        self._paused = False
+        self._begins = True
         self._stopped = False
         self._idle: deque[asyncio.Future[None]] = deque()
         self._pull: asyncio.Task[None] | None = None
@@ -74,7 +74,7 @@ class Turns(Generic[T]):
         """
         while True:
             turn = self._due() if self._later else None
-            if turn is None and self._may_begin():
+            if turn is None and self._begins and len(self._later) <= self._most_waiting:
                 row = self._feed.next()
                 if row is not None:
                     turn = Turn(*row)
@@ -88,11 +88,6 @@ class Turns(Generic[T]):
                 return None
             self._begin_pull()
             await self._wait()
-
-    def _may_begin(self) -> bool:
-        if self._stopped or self._paused:
-            return False
-        return len(self._later) <= self._most_waiting
 
     def _due(self) -> Turn[T] | None:
         if self._later[0][0] > asyncio.get_running_loop().time():
@@ -170,15 +165,18 @@ class Turns(Generic[T]):
         """How many turns were taken and have had no outcome yet."""
         return self._out
 
-    def pause(self, paused: bool) -> None:
-        """Begin no new row until told otherwise; those that were begun go on."""
-        self._paused = paused
-        if not paused:
-            self._wake(len(self._idle))
+    def pause(self) -> None:
+        """Begin no new row until `resume`; those that were begun go on."""
+        self._begins = False
+
+    def resume(self) -> None:
+        """Begin new rows again, unless stopped."""
+        self._begins = not self._stopped
+        self._wake(len(self._idle))
 
     def stop(self) -> None:
         """Begin no further turn; those that wait for another try are dropped, too."""
-        self._stopped = True
+        self._begins, self._stopped = False, True
         self._wake(len(self._idle))
 
     async def close(self) -> None:
