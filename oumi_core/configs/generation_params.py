@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-__all__ = ["GenerationParams"]
+__all__ = ["ANSWER_POLICIES", "GenerationParams"]
 
 _TOOL_CHOICES = ("none", "auto", "required")
 
-_NOT_REPORTED = frozenset({"guided_decoding", "batch_size", "use_cache", "use_sampling"})
+_ON_ANSWER = ("accept", "fail", "ask_again")
+
+ANSWER_POLICIES = ("on_truncated", "on_empty", "on_refused")
+"""The fields that core acts on: no engine sees them, and nothing that is sent depends on them."""
+
+_NOT_REPORTED = frozenset(
+    {"guided_decoding", "batch_size", "use_cache", "use_sampling", *ANSWER_POLICIES}
+)
 
 
 def _tool_choice_faults(value: Any) -> Faults:
@@ -115,6 +122,13 @@ class GenerationParams(Params):
         logprobs: ask for the log probabilities of the answer's tokens; default false.
         top_logprobs: and of so many alternatives per token, 0 to 20; needs `logprobs`; default
             none.
+        on_truncated: what follows an answer that was cut at `max_new_tokens`: `accept` (default),
+            `fail`, or `ask_again` with twice the tokens, and once more with four times. With a
+            constraint that the cut answer does not fit, `accept` fails, too.
+        on_empty: what follows an answer without text or tool calls: `accept` (default), `fail`,
+            or `ask_again`, at most twice.
+        on_refused: what follows a model's refusal: `fail` (default), `accept` (its words are the
+            answer), or `ask_again`, at most twice.
         extra_body: merged into the body of the request as it is; default nothing. HTTP engines.
 
     Raises:
@@ -149,6 +163,9 @@ class GenerationParams(Params):
     reasoning_effort: str | None = param(optional(text()), None)
     logprobs: bool = param(boolean(), default=False)
     top_logprobs: int | None = param(optional(integer(0, 20)), None)
+    on_truncated: str = param(text(choices=_ON_ANSWER), "accept")
+    on_empty: str = param(text(choices=_ON_ANSWER), "accept")
+    on_refused: str = param(text(choices=_ON_ANSWER), "fail")
     extra_body: dict[str, Any] = param(mapping(), factory=dict)
 
     def changed(self) -> frozenset[str]:

@@ -71,7 +71,7 @@ def _json_checker(constraint: JsonSchema) -> Callable[[str], Accepted | Fault]:
         try:
             value = msgspec.json.decode(text)
         except msgspec.DecodeError as error:
-            return Fault(f"not JSON: {error}")
+            return Fault(f"is not JSON: {error}")
         fault = next(validator.iter_errors(value), None)
         if fault is not None:
             where = "/".join(str(part) for part in fault.absolute_path)

@@ -10,6 +10,7 @@ import attrs
 from oumi_core.run.governor import Wish, governor_of
 from oumi_core.run.limits import limits_of
 from oumi_core.run.retry import GiveUp, History, Retry, StopRun
+from oumi_core.types.failure import FailureKind
 
 if TYPE_CHECKING:
     from typing import Any
@@ -26,6 +27,10 @@ __all__ = ["Again", "Attempts"]
 
 _CHARACTERS_A_TOKEN = 4
 """How prompts are estimated before their tokens are known; settled with the real count."""
+
+
+_ASK_AGAIN = 2
+"""So often an answer that is cut, empty or a refusal is asked for again, if that is wanted."""
 
 
 @attrs.frozen
@@ -54,6 +59,7 @@ class Attempts:
         limits = limits_of(params, num_workers)
         adaptive = engine.remote and params.use_adaptive_concurrency
         self._wish = Wish(limits, {"output_tokens": plan.generation.max_new_tokens}, adaptive)
+        self._generation = plan.generation
         self._counts_input = any(limit.unit == "input_tokens" for limit in limits)
         self._succeeded = 0
         self._failed_in_a_row = 0
@@ -69,7 +75,7 @@ class Attempts:
         turn.attempts += 1
         result: Result | None = None
         try:
-            result = await self._row.answer(turn.index, conversation)
+            result = await self._row.answer(turn.index, conversation, turn.generation)
         finally:
             usage = result.usage if result is not None else None
             governor.end(ticket, usage, result.error if result is not None else None)
@@ -77,7 +83,24 @@ class Attempts:
             self._succeeded += 1
             self._failed_in_a_row = 0
             return result if turn.attempts == 1 else self._finished(turn, result)
+        if self._asks_again(turn, result.error):
+            return Again(0.0)
         return self._after(turn, result, result.error)
+
+    def _asks_again(self, turn: Turn[Any], failure: Failure) -> bool:
+        """True if the answer is one that the user wants asked for again; may change the turn."""
+        wanted = {
+            FailureKind.TRUNCATED: self._generation.on_truncated,
+            FailureKind.EMPTY: self._generation.on_empty,
+            FailureKind.REFUSAL: self._generation.on_refused,
+        }.get(failure.kind)
+        if wanted != "ask_again" or turn.asked_again >= _ASK_AGAIN:
+            return False
+        turn.asked_again += 1
+        if failure.kind is FailureKind.TRUNCATED:
+            before = turn.generation or self._generation
+            turn.generation = attrs.evolve(before, max_new_tokens=2 * before.max_new_tokens)
+        return True
 
     def _wish_for(self, conversation: Conversation) -> Wish:
         characters = sum(len(message.text) for message in conversation.messages)

@@ -191,15 +191,16 @@ class Journal:
             row = self._database.execute(query, (_key(digest), self.run, digest)).fetchone()
         return None if row is None else Stored(row[0], bool(row[1]), row[2], row[3])
 
-    def take(self, stored: Stored, place: int, line: bytes) -> None:
-        """Make an earlier result this run's, for the row at `place`. Blocks.
+    def take(self, stored: Stored, place: int) -> None:
+        """Make an earlier result, as it is now, this run's for the row at `place`. Blocks.
 
         Written with the next commit: losing it costs nothing, since the result stays.
         """
-        update = "UPDATE result SET run = ?, place = ?, line = ? WHERE id = ?"
+        update = "UPDATE result SET run = ?, place = ?, ok = ?, line = ?, record = ? WHERE id = ?"
+        values = (self.run, place, stored.ok, stored.line, stored.record, stored.id)
         with self._lock, self._disk():
             self._begin()
-            self._database.execute(update, (self.run, place, line, stored.id))
+            self._database.execute(update, values)
 
     def _begin(self) -> None:
         if not self._database.in_transaction:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import msgspec
 
+from oumi_core.configs.generation_params import ANSWER_POLICIES
+
 if TYPE_CHECKING:
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation, Message
@@ -18,6 +20,9 @@ _DIGEST = 16
 """Bytes of a key: at 128 bits two of a million different rows meet with a chance of 1 in 10**27."""
 
 _encode = msgspec.json.Encoder(order="deterministic", enc_hook=repr).encode
+
+_NOT_SENT = frozenset({"guided_decoding", *ANSWER_POLICIES})
+"""The constraint counts by itself, as it was understood."""
 
 
 class RowKeys:
@@ -34,7 +39,7 @@ class RowKeys:
             "engine": engine_name,
             "model": attrs.asdict(plan.model),
             "generation": attrs.asdict(
-                plan.generation, filter=lambda field, _: field.name != "guided_decoding"
+                plan.generation, filter=lambda field, _: field.name not in _NOT_SENT
             ),
             "constraint": _constraint(plan),
         }

@@ -116,22 +116,23 @@ class ResumableRows(Rows[Prepared]):
         if stored is None:
             return Prepared(conversation, digest)
         result = self._standing(stored, index, conversation)
+        if result is not None:
+            record = stored.record if stored.ok == result.ok else record_of(result)
+            stored = attrs.evolve(stored, ok=result.ok, line=line_of(result), record=record)
         # Taken even if it is to be replaced: an equal row must not replace it, too.
-        self._journal.take(stored, index, stored.line if result is None else line_of(result))
-        if result is None:
-            return Prepared(conversation, digest, stored.id)
-        return Prepared(conversation, digest, None, result)
+        self._journal.take(stored, index)
+        return Prepared(conversation, digest, None if result else stored.id, result)
 
     def _standing(self, stored: Stored, index: int, conversation: Conversation) -> Result | None:
         """The stored result if it needs no other attempt, fitted to the row as it is now."""
         result = restored(stored.record, stored.line, index, conversation)
-        if result.error is not None:
-            again = result.error.retryable or self._retry_failed
-            return None if again else result
-        if result.completion is None:
+        if result.completion is not None:
+            judged = self._row.judge(index, conversation, result.completion, result.latency)
+            if judged.ok:
+                return attrs.evolve(judged, attempts=result.attempts, reused=True)
+        if result.error is None or result.error.retryable or self._retry_failed:
             return None
-        judged = self._row.judge(index, conversation, result.completion, result.latency)
-        return attrs.evolve(judged, attempts=result.attempts, reused=True) if judged.ok else None
+        return result
 
     def conversation(self, row: Prepared) -> Conversation:
         """What a row asks."""

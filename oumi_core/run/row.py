@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import attrs
+
 from oumi_core.engine import Request
 from oumi_core.errors import EngineError
-from oumi_core.guided.decoder import Fault, Refusal
+from oumi_core.guided.decoder import Accepted, Fault, Refusal
 from oumi_core.types.completion import Completion, FinishReason
 from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
+    from oumi_core.configs import GenerationParams
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation, Message
@@ -31,11 +34,16 @@ class Row:
         self._decoder = plan.decoder
         self._capabilities = engine.capabilities
 
-    async def answer(self, index: int, conversation: Conversation) -> Result:
-        """The outcome of one row. Raises nothing but a cancellation."""
+    async def answer(
+        self, index: int, conversation: Conversation, generation: GenerationParams | None = None
+    ) -> Result:
+        """The outcome of one row, with other parameters than the run's if they are given.
+
+        Raises nothing but a cancellation.
+        """
         started = time.perf_counter()
         try:
-            request = self.request(index, conversation)
+            request = self.request(index, conversation, generation)
             completion = await self._engine.complete(request)
             if not isinstance(completion, Completion):
                 raise TypeError(type(completion).__name__)  # noqa: TRY301 - the engine's defect
@@ -49,7 +57,9 @@ class Row:
                 exception=None if isinstance(error, EngineError) else error,
             )
 
-    def request(self, index: int, conversation: Conversation) -> Request:
+    def request(
+        self, index: int, conversation: Conversation, generation: GenerationParams | None = None
+    ) -> Request:
         """What is sent for a row.
 
         Raises:
@@ -62,7 +72,7 @@ class Row:
         request = Request(
             conversation,
             self._model,
-            self._generation,
+            generation or self._generation,
             self._constraint,
             conversation.conversation_id or str(index),
         )
@@ -77,6 +87,8 @@ class Row:
         self, index: int, conversation: Conversation, completion: Completion, latency: float
     ) -> Result:
         """The result that an answer makes: accepted, or failed with the reason."""
+        if completion.refusal is not None and self._generation.on_refused == "accept":
+            completion = _refusal_as_answer(completion, completion.refusal)
         usage = completion.usage
         # `.value` runs Python code: 0.1 us more.
         metadata: dict[str, object] = {"finish_reason": str(completion.finish_reason)}
@@ -93,19 +105,37 @@ class Row:
             return Failure(FailureKind.REFUSAL, "the model declined to answer"), None, None
         if completion.finish_reason is FinishReason.CONTENT_FILTER:
             return _failure(FailureKind.CONTENT_FILTER, "the provider filtered the answer")
-        if self._decoder is None or completion.message.tool_calls:
+        if completion.message.tool_calls:
             return None, None, None
-        verdict = self._decoder.check(completion)
+        cut = completion.finish_reason is FinishReason.LENGTH
+        if self._decoder is None:
+            return self._free_failure(completion, cut=cut), None, None
+        return self._constrained_verdict(self._decoder.check(completion), cut=cut)
+
+    def _constrained_verdict(
+        self, verdict: Accepted | Fault, *, cut: bool
+    ) -> tuple[Failure | None, object, bool | None]:
         if not isinstance(verdict, Fault):
             return None, verdict.parsed, verdict.checked
-        if completion.finish_reason is FinishReason.LENGTH:
-            limit = self._generation.max_new_tokens
-            return _failure(
-                FailureKind.TRUNCATED,
-                f"the answer was cut at generation.max_new_tokens ({limit}), so that it "
-                f"{verdict.reason}; allow it more tokens",
-            )
+        if cut:
+            return _failure(FailureKind.TRUNCATED, f"{_CUT}, so that it {verdict.reason}; {_MORE}")
         return _failure(FailureKind.INVALID_OUTPUT, f"the answer {verdict.reason}")
+
+    def _free_failure(self, completion: Completion, *, cut: bool) -> Failure | None:
+        if cut and self._generation.on_truncated != "accept":
+            return Failure(FailureKind.TRUNCATED, f"{_CUT}; {_MORE}")
+        if self._generation.on_empty != "accept" and not completion.text:
+            return Failure(FailureKind.EMPTY, "the answer is empty")
+        return None
+
+
+_CUT = "the answer was cut at generation.max_new_tokens"
+_MORE = "allow it more tokens, or set generation.on_truncated"
+
+
+def _refusal_as_answer(completion: Completion, refusal: str) -> Completion:
+    message = attrs.evolve(completion.message, content=completion.text or refusal)
+    return attrs.evolve(completion, message=message, refusal=None)
 
 
 def _failure(kind: FailureKind, message: str) -> tuple[Failure, None, bool]:

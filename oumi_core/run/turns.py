@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 
 if TYPE_CHECKING:
+    from oumi_core.configs import GenerationParams
     from oumi_core.run.feed import Feed
 
 __all__ = ["Turn", "Turns"]
@@ -36,6 +37,8 @@ class Turn(Generic[T]):
         attempts: how often it was sent.
         retries: how often it was sent again, waits for a rate limit not counted.
         rate_limited: how often in a row the server has asked it to wait.
+        asked_again: how often another answer was asked for, the last one being no good.
+        generation: the parameters of the next try, if they are not the run's.
     """
 
     index: int
@@ -44,6 +47,8 @@ class Turn(Generic[T]):
     attempts: int = 0
     retries: int = 0
     rate_limited: int = 0
+    asked_again: int = 0
+    generation: GenerationParams | None = None
 
 
 class Turns(Generic[T]):

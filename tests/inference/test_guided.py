@@ -70,7 +70,7 @@ def test_a_truncated_answer_that_does_not_fit_is_truncated_not_invalid() -> None
     result = result_of('{"n": ~', json=SCHEMA)
     assert result.error is not None
     assert result.error.kind is FailureKind.TRUNCATED
-    assert "max_new_tokens (1024)" in result.error.message
+    assert "cut at generation.max_new_tokens, so that it is not JSON" in result.error.message
 
 
 def test_a_cut_answer_that_fits_all_the_same_is_good() -> None:
