@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from oumi_core.cli.console import note, show_error
+from oumi_core.cli.console import events_instead_of_notes, note, show_error
 from oumi_core.errors import ConfigError, InferenceFailed, OumiError, PluginError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["oumi", "run"]
 _COMMANDS: Final = {
     "infer": ("oumi_core.cli.infer", "Answer a file of conversations, one question, or chat."),
     "engines": ("oumi_core.cli.engines", "List the engines that are installed."),
+    "runs": ("oumi_core.cli.runs", "Show what the runs to an output have done."),
     "config": ("oumi_core.cli.config", "Check a config, or print the schema of one."),
     "completion": ("oumi_core.cli.completion", "Print the script for completion in a shell."),
 }
@@ -101,7 +102,8 @@ def oumi() -> None:
     """Run LLM inference on any engine, chosen by a string.
 
     Exit codes: 0 all rows answered, 1 some failed, 2 wrong use or config, 3 stopped early,
-    130 interrupted. OUMI_DEBUG=1 shows where an error was raised.
+    130 interrupted by Ctrl-C, 143 by SIGTERM; after 3, 130 and 143 the same command goes on.
+    OUMI_DEBUG=1 shows where an error was raised.
     """
 
 
@@ -143,6 +145,7 @@ def _prepare() -> None:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not where it was closed before we started
             stream.reconfigure(errors="replace")
+    events_instead_of_notes(False)
     shown: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:

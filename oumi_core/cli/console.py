@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from oumi_core.errors import OumiError
 
 __all__ = [
+    "events_instead_of_notes",
     "has_typist",
     "is_terminal",
     "note",
@@ -21,7 +23,9 @@ __all__ = [
     "printable",
     "rich_console",
     "show_error",
+    "show_traceback",
     "shows_progress",
+    "write_event",
 ]
 
 _STYLES: Final = {
@@ -63,6 +67,29 @@ def paint(text: str, *styles: str, stream: TextIO) -> str:
     return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
 
+class _Events:
+    """Whether standard error is for machines; belongs to the program, as its streams do."""
+
+    wanted = False
+
+
+def events_instead_of_notes(wanted: bool) -> None:
+    """Have notes with a label written as events from now on, and others not at all."""
+    _Events.wanted = wanted
+
+
+def write_event(event: str, **fields: Any) -> None:
+    """Write a JSON object to standard error, on a line of its own.
+
+    Args:
+        event: what sort of object it is: `progress`, `error`.
+        fields: what it holds.
+    """
+    # In one piece: more than one thread writes.
+    sys.stderr.write(json.dumps({"event": event, **fields}) + "\n")
+    sys.stderr.flush()
+
+
 def note(text: str, *, label: str = "", style: str = "dim") -> None:
     """Write a line to standard error.
 
@@ -71,6 +98,10 @@ def note(text: str, *, label: str = "", style: str = "dim") -> None:
         label: stands before it, coloured: `error`.
         style: the label's colour; the whole line's if there is no label.
     """
+    if _Events.wanted:
+        if label:
+            write_event(label, message=text)
+        return
     text = _wrapped(printable(f"{label}: {text}" if label else text))
     if label:
         painted = paint(f"{label}:", "bold", style, stream=sys.stderr)
@@ -84,10 +115,18 @@ def note(text: str, *, label: str = "", style: str = "dim") -> None:
 def show_error(error: OumiError) -> None:
     """Write an error's message to standard error; with OUMI_DEBUG, the traceback before it."""
     if os.environ.get("OUMI_DEBUG"):
-        import traceback  # noqa: PLC0415 - import on use: costs 10 ms
-
-        traceback.print_exception(error)
+        show_traceback(error)
     note(str(error), label="error", style="red")
+
+
+def show_traceback(error: BaseException) -> None:
+    """Write where an error was raised to standard error."""
+    import traceback  # noqa: PLC0415 - import on use: costs 10 ms
+
+    if _Events.wanted:
+        write_event("traceback", message="".join(traceback.format_exception(error)))
+    else:
+        traceback.print_exception(error)
 
 
 def _wrapped(text: str) -> str:

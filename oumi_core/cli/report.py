@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import traceback
 from typing import TYPE_CHECKING, Final
 
-from oumi_core.cli.console import note
+from oumi_core.cli.console import note, show_traceback
 from oumi_core.run.output import failed_path
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from oumi_core.run.summary import Summary
     from oumi_core.types.result import Result
 
-__all__ = ["SHOWN_FAILURES", "tell_end"]
+__all__ = ["SHOWN_FAILURES", "duration", "tell_broken_off", "tell_end"]
 
 SHOWN_FAILURES: Final = 5
 """So many failed rows are listed; a file of the others is named."""
@@ -52,13 +51,23 @@ def tell_end(
         note(f"failed rows: {failed_path(output_path)}")
 
 
+def tell_broken_off(run: Run, output_path: str | None) -> None:
+    """Say what a run did before an error ended it; the error is said elsewhere."""
+    summary = run.summary()
+    if not summary.rows:
+        return
+    note(_line(summary), style="bold")
+    if output_path is not None:
+        note("what was answered is kept; the same command goes on from here")
+
+
 def _tell_failures(failed: Sequence[Result], count: int) -> None:
     for result in failed:
         if result.error is not None:
             reason = f"row {result.index + 1}: {result.error.kind.value}: {result.error.message}"
             note(reason, label="failed", style="red")
         if result.exception is not None and os.environ.get("OUMI_DEBUG"):
-            traceback.print_exception(result.exception)
+            show_traceback(result.exception)
     if count > len(failed):
         note(f"... and {count - len(failed):,} more failed")
 
@@ -71,10 +80,11 @@ def _line(summary: Summary) -> str:
         text += f", {sum(summary.failed.values()):,} failed ({kinds})"
     if summary.prompt_tokens or summary.completion_tokens:
         text += f"; {summary.prompt_tokens:,} tokens in, {summary.completion_tokens:,} out"
-    return f"{text}; {_duration(summary.seconds)}"
+    return f"{text}; {duration(summary.seconds)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A span of time for a person: `4.2 s`, `3 min 10 s`, `2 h 05 min`."""
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

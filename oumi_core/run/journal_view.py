@@ -29,7 +29,7 @@ class Counts:
     Attributes:
         rows: results, good and bad.
         succeeded: rows with an accepted answer.
-        failed: rows that failed, by kind; only kinds that occurred.
+        failed: rows that failed, by kind, the most frequent first.
         retryable: failed rows that the next run tries again by itself.
         attempts: how often the engine was asked, over all rows.
         prompt_tokens: tokens of all prompts, as far as the engine counted them.
@@ -266,7 +266,7 @@ class _Sum:
         return Counts(
             self._rows,
             self._rows - self._failed.total(),
-            dict(self._failed.most_common()),
+            dict(sorted(self._failed.items(), key=lambda item: (-item[1], item[0]))),
             self._retryable,
             self._attempts,
             self._prompt_tokens,

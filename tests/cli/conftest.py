@@ -15,7 +15,7 @@ import sysconfig
 import termios
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import attrs
 import pytest
@@ -155,17 +155,33 @@ class Place:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def started(self, *arguments: str) -> subprocess.Popen[str]:
+    @property
+    def programs(self) -> Path:
+        """Where `oumi` is."""
+        return OUMI.parent
+
+    def started(
+        self,
+        *arguments: str,
+        stdin: int = subprocess.DEVNULL,
+        stdout: int | TextIO = subprocess.PIPE,
+    ) -> subprocess.Popen[str]:
         """Start a command, without a terminal."""
         return subprocess.Popen(
             [OUMI, *arguments],
             env=self.environ,
             cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def wait_for(self, path: Path, process: subprocess.Popen[str]) -> None:
+        """Wait until a command has made a file."""
+        while not path.exists():
+            assert process.poll() is None, "the program has ended"
+            time.sleep(0.01)
 
     def on_terminal(self, *arguments: str, **environ: str) -> Screen:
         """Start a command on a terminal of 100 columns."""

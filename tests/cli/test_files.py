@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from subprocess import Popen
 
 STAGE = ("infer", "-c", "stage.yaml", "--input_path", "in.jsonl")
 
@@ -170,18 +168,12 @@ def test_a_reader_that_goes_away_ends_the_program_without_a_word(here: Any) -> N
     assert process.returncode == 141
 
 
-def wait_for(path: Path, process: Popen[str]) -> None:
-    while not path.exists():
-        assert process.poll() is None, "the program has ended"
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("output", [(), ("--output_path", "out.jsonl")])
 def test_ctrl_c_lets_what_is_in_flight_finish(here: Any, output: tuple[str, ...]) -> None:
     begun, gate = here.folder / "begun", here.folder / "gate"
     here.cues("first", f"meet {begun} {gate}", "never asked")
     with here.started(*STAGE, *output, "--json", "--num_workers", "1") as process:
-        wait_for(begun, process)
+        here.wait_for(begun, process)
         process.send_signal(signal.SIGINT)
         said = process.stderr.readline() + process.stderr.readline()
         assert "stopping: what is in flight is finished and kept" in said
@@ -212,7 +204,7 @@ def test_ctrl_c_twice_cancels_what_is_in_flight(here: Any) -> None:
     begun = here.folder / "begun"
     here.cues("first", f"meet {begun} {here.folder}/never", "third")
     with here.started(*STAGE, "--num_workers", "1") as process:
-        wait_for(begun, process)
+        here.wait_for(begun, process)
         process.send_signal(signal.SIGINT)
         assert "slippery" in process.stderr.readline()
         assert "Ctrl-C again cancels" in process.stderr.readline()
