@@ -11,6 +11,7 @@ from oumi_core.run.output import line_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from oumi_core.run.run import Run
     from oumi_core.types.conversation import Message
     from oumi_core.types.result import Result
 
@@ -19,14 +20,22 @@ __all__ = ["AnswerPrinter", "print_json", "printer"]
 _ROLE_COLOURS: Final = {"system": "dim", "user": "cyan", "assistant": "green", "tool": "yellow"}
 _ROLE_WIDTH: Final = max(map(len, _ROLE_COLOURS))
 
+_MOST_HELD: Final = 1000
+"""Results that wait to be printed; those that were in flight then come on top."""
+
 
 class AnswerPrinter:
-    """Holds results that end before an earlier row does, and prints each in its turn."""
+    """Holds results that end before an earlier row does, and prints each in its turn.
 
-    def __init__(self, show: Callable[[Result], None]) -> None:
+    While it holds many, the run begins no further row: memory must not grow behind a slow one.
+    """
+
+    def __init__(self, show: Callable[[Result], None], run: Run) -> None:
         self._show = show
+        self._run = run
         self._held: dict[int, Result] = {}
         self._next_index = 0
+        self._paused = False
 
     def add(self, result: Result) -> None:
         """Take a result; prints it, and those that waited for it, if it is the next."""
@@ -35,6 +44,12 @@ class AnswerPrinter:
             self._next_index += 1
             self._show(ready)
         sys.stdout.flush()
+        if len(self._held) >= _MOST_HELD and not self._paused:
+            self._paused = True
+            self._run.pause()
+        elif len(self._held) <= _MOST_HELD // 2 and self._paused:
+            self._paused = False
+            self._run.resume()
 
     def finish(self) -> None:
         """Print what still waits for a row that will not come: the run was stopped."""
@@ -43,11 +58,11 @@ class AnswerPrinter:
         sys.stdout.flush()
 
 
-def printer(*, as_json: bool) -> AnswerPrinter:
-    """What prints results: as JSON lines, in colour on a terminal, or as plain text."""
+def printer(run: Run, *, as_json: bool) -> AnswerPrinter:
+    """What prints a run's results: as JSON lines, in colour on a terminal, or as plain text."""
     if as_json:
-        return AnswerPrinter(print_json)
-    return AnswerPrinter(_colourful() if is_terminal(sys.stdout) else _print_plain)
+        return AnswerPrinter(print_json, run)
+    return AnswerPrinter(_colourful() if is_terminal(sys.stdout) else _print_plain, run)
 
 
 def print_json(result: Result) -> None:

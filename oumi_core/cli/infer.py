@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
-from oumi_core.cli.console import has_typist
+from oumi_core.cli.console import (
+    events_instead_of_notes,
+    has_typist,
+    is_terminal,
+    write_event,
+)
 from oumi_core.cli.engines import complete_engine
 from oumi_core.cli.overrides import take_overrides
 from oumi_core.configs import InferenceConfig
@@ -19,11 +25,20 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
+def _choose_notes(_: click.Context, __: click.Parameter, progress: str) -> str:
+    """Have standard error hold nothing but JSON from now on, if that was asked for."""
+    events_instead_of_notes(progress == "json")
+    return progress
+
+
 @click.command("infer", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
 @click.option("-c", "--config", "config_path", type=click.Path(), help="The config, a YAML file.")
 @click.option("--engine", shell_complete=complete_engine, help="The engine; wins over the config.")
 @click.option(
-    "--input_path", "--input-path", type=click.Path(), help="Conversations to answer, JSONL."
+    "--input_path",
+    "--input-path",
+    type=click.Path(),
+    help="Conversations to answer, JSONL; - for standard input, read as it comes.",
 )
 @click.option(
     "--output_path",
@@ -50,6 +65,16 @@ __all__ = ["command"]
     is_flag=True,
     help="Print JSON: the conversations, one a line; with --output_path, the summary.",
 )
+@click.option(
+    "--progress",
+    type=click.Choice(["auto", "bar", "json", "none"]),
+    default="auto",
+    callback=_choose_notes,
+    is_eager=True,
+    help="How far a file is, on standard error. auto: a bar on a terminal. json: an object a second"
+    ' of "event": "progress", and one with "state": "ended"; whatever else is said is an object'
+    ' too ("event": "error", "failed", "stopped", "warning", "log").',
+)
 @click.option("-v", "--verbose", count=True, help="Show the log: -v what happens, -vv all of it.")
 @click.option(
     "--log-level",
@@ -70,6 +95,7 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
     images: tuple[str, ...],
     system_prompt: str | None,
     as_json: bool,
+    progress: str,
     verbose: int,
     log_level: str | None,
 ) -> int:
@@ -82,7 +108,7 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
       oumi infer -c config.yaml --prompt "What is 2+2?" --generation.temperature 0.5
       oumi infer --engine echo --model.model_name none -i
     """  # noqa: D301 - click keeps the lines below the character \b as they are
-    _show_log(verbose, log_level)
+    _show_log(verbose, log_level, as_events=progress == "json")
     ways = {"--input_path": input_path, "--prompt": prompt, "-i": interactive or None}
     chosen = [option for option, value in ways.items() if value is not None]
     if len(chosen) > 1:
@@ -93,21 +119,28 @@ def command(  # noqa: PLR0917 - one parameter an option, which click passes by n
     if not chosen and config.input_path is not None:
         chosen = ["--input_path"]
     _check_fit(context, chosen, output_path, as_json, images or system_prompt)
+    _check_progress(context, chosen, progress)
     if (retry_failed or fresh) and (chosen != ["--input_path"] or config.output_path is None):
         raise click.UsageError("--retry-failed and --fresh need --output_path", context)
     if chosen == ["--input_path"]:
-        return _answer_file(config, fresh=fresh, retry_failed=retry_failed, as_json=as_json)
+        return _answer_file(
+            config, fresh=fresh, retry_failed=retry_failed, as_json=as_json, progress=progress
+        )
     return _talk(config, prompt, system_prompt, images, as_json=as_json)
 
 
-def _answer_file(config: InferenceConfig, *, fresh: bool, retry_failed: bool, as_json: bool) -> int:
+def _answer_file(
+    config: InferenceConfig, *, fresh: bool, retry_failed: bool, as_json: bool, progress: str
+) -> int:
     # Import on use, here and below: help and completion need no engine.
     from oumi_core.cli.batch import answer_file  # noqa: PLC0415
+    from oumi_core.cli.standard_input import STANDARD_INPUT, standard_input  # noqa: PLC0415
     from oumi_core.inference import get_engine  # noqa: PLC0415
 
-    with get_engine(config=config) as engine:
-        run = engine.run(fresh=fresh, retry_failed=retry_failed)
-        return answer_file(run, config.output_path, as_json=as_json)
+    piped = config.input_path == STANDARD_INPUT
+    with standard_input() if piped else nullcontext() as rows, get_engine(config=config) as engine:
+        run = engine.run(rows, fresh=fresh, retry_failed=retry_failed)
+        return answer_file(run, config.output_path, as_json=as_json, shown=progress)
 
 
 def _talk(
@@ -183,9 +216,34 @@ def _check_fit(
         )
 
 
-def _show_log(verbose: int, level: str | None) -> None:
+def _check_progress(context: click.Context, chosen: list[str], progress: str) -> None:
+    """Refuse progress that cannot be shown.
+
+    Raises:
+        click.UsageError: it cannot.
+    """
+    if progress != "auto" and chosen != ["--input_path"]:
+        raise click.UsageError("--progress needs --input_path", context)
+    if progress == "bar" and not is_terminal(sys.stderr):
+        raise click.UsageError(
+            "--progress bar needs a terminal on standard error; --progress json does not", context
+        )
+
+
+class _EventHandler(logging.Handler):
+    """Writes log records as events."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        write_event("log", level=level, logger=record.name, message=self.format(record))
+
+
+def _show_log(verbose: int, level: str | None, *, as_events: bool) -> None:
     if level is None:
         level = ("warning", "info", "debug")[min(verbose, 2)]
+    if as_events:
+        logging.basicConfig(level=level.upper(), format="%(message)s", handlers=[_EventHandler()])
+        return
     logging.basicConfig(
         level=level.upper(), format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )

@@ -1,4 +1,4 @@
-"""What Ctrl-C does while a run goes on, and in a chat."""
+"""What Ctrl-C and SIGTERM do while a run goes on, and Ctrl-C in a chat."""
 
 from __future__ import annotations
 
@@ -11,27 +11,46 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import FrameType
 
-__all__ = ["ctrl_c_only_inside", "drained_by_ctrl_c"]
+__all__ = ["Asked", "ctrl_c_only_inside", "drained"]
+
+
+class Asked:
+    """What asked a run to stop.
+
+    Attributes:
+        by: the first signal; None while there was none.
+    """
+
+    by: signal.Signals | None = None
 
 
 @contextlib.contextmanager
-def drained_by_ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
-    """Have the first Ctrl-C call `stop`; the second raises `KeyboardInterrupt`, as usual.
+def drained(stop: Callable[[signal.Signals], None]) -> Iterator[Asked]:
+    """Have the first Ctrl-C or SIGTERM call `stop`; the second raises `KeyboardInterrupt`.
 
     Args:
         stop: called in the middle of whatever the main thread does; must not print to a stream
             that the main thread may be writing to.
+
+    Yields:
+        What asked, if something does.
     """
+    asked = Asked()
 
-    def first(_: int, __: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, before)
-        stop()
+    def first(number: int, _: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.default_int_handler)
+        asked.by = signal.Signals(number)
+        stop(asked.by)
 
-    before = signal.signal(signal.SIGINT, first)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, first)
     try:
-        yield
+        yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

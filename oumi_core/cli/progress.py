@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections import deque
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -16,14 +14,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from oumi_core.cli.pace import Pace
     from oumi_core.run.run import Run
 
 __all__ = ["Bar", "progress"]
 
 _PER_SECOND: Final = 8
-_RATE_SECONDS: Final = 20
-"""The rate is that of the last so many seconds: a run that slows down must not look fast."""
-
 _ROOM_FOR_ECHO: Final = 3
 """Columns left free for the `^C` that the terminal writes: it must not break the line."""
 
@@ -39,14 +35,14 @@ class Bar:
         stopping: True once the run was asked to stop.
     """
 
-    def __init__(self, run: Run, console: Console) -> None:
+    def __init__(self, run: Run, pace: Pace, console: Console) -> None:
         from rich.spinner import Spinner  # noqa: PLC0415 - import on use: only terminals need it
 
         self.stopping = False
         self._console = console
         self._spinner = Spinner("dots")
         self._run = run
-        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._pace = pace
 
     def render(self) -> RenderableType:
         """The bar as it is now; before the first result, that the run is starting."""
@@ -61,17 +57,17 @@ class Bar:
         from rich.text import Text  # noqa: PLC0415 - as above
 
         summary, total = self._run.summary(), self._run.total
-        rate = self._rate(summary.rows)
+        rates = self._pace.rates()
         rows = f"{summary.rows:,}" + (f"/{total:,}" if total is not None else "")
-        facts: list[str | tuple[str, str]] = [f"{rows} rows  {rate:,.1f}/s"]
+        facts: list[str | tuple[str, str]] = [f"{rows} rows  {rates.rows:,.1f}/s"]
         if summary.completion_tokens:
-            facts.append(f"  {summary.completion_tokens / max(summary.seconds, 1e-9):,.0f} tok/s")
+            facts.append(f"  {rates.tokens:,.0f} tok/s")
         if summary.failed:
             facts.append((f"  {sum(summary.failed.values()):,} failed", "red"))
         if self.stopping:
             facts.append((f"  {_STOPPING}", "yellow"))
-        elif total is not None and rate:
-            facts.append(f"  {timedelta(seconds=round((total - summary.rows) / rate))} left")
+        elif rates.eta is not None:
+            facts.append(f"  {timedelta(seconds=round(rates.eta))} left")
         grid = Table.grid(padding=(0, 1))
         grid.width = self._console.width - _ROOM_FOR_ECHO
         grid.add_column(ratio=1)
@@ -80,23 +76,14 @@ class Bar:
         grid.add_row(bar, Text.assemble(*facts))
         return grid
 
-    def _rate(self, rows: int) -> float:
-        """Rows a second of late."""
-        now = time.monotonic()
-        self._samples.append((now, rows))
-        while now - self._samples[0][0] > _RATE_SECONDS:
-            self._samples.popleft()
-        then, before = self._samples[0]
-        return (rows - before) / (now - then) if now > then else 0.0
-
 
 @contextlib.contextmanager
-def progress(run: Run) -> Iterator[Bar]:
+def progress(run: Run, pace: Pace) -> Iterator[Bar]:
     """Show a bar on standard error while the run goes on; it is gone afterwards."""
     from rich.live import Live  # noqa: PLC0415 - import on use: only terminals need it
 
     console = rich_console(stderr=True)
-    bar = Bar(run, console)
+    bar = Bar(run, pace, console)
     with Live(
         get_renderable=bar.render,
         console=console,
