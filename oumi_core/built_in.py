@@ -23,7 +23,7 @@ def oumi_engines() -> Mapping[str, LazyReference]:
 
 @hookimpl
 def oumi_guided_decoders() -> Mapping[str, LazyReference]:
-    """`native`: the engine enforces the constraint and core checks the answer."""
+    """`native`: the engine enforces, core checks. `reask`: prompt, check, ask again."""
     return BUILT_IN["oumi.guided_decoding"]
 
 

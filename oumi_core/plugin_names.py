@@ -29,7 +29,10 @@ BUILT_IN_MODULE: Final = "oumi_core.built_in"
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         "oumi.engines": {"echo": "oumi_core.engines.echo:EchoEngine"},
-        "oumi.guided_decoding": {"native": "oumi_core.guided.native:NativeDecoder"},
+        "oumi.guided_decoding": {
+            "native": "oumi_core.guided.native:NativeDecoder",
+            "reask": "oumi_core.guided.reask:ReaskDecoder",
+        },
         "oumi.retry_policies": {
             "standard": "oumi_core.run.retry:StandardRetryPolicy",
             "none": "oumi_core.run.retry:NoRetryPolicy",

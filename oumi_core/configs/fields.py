@@ -25,7 +25,7 @@ _SECTIONS: Mapping[str, type[Params]] = {
     "generation": GenerationParams,
     "remote_params": RemoteParams,
 }
-_CONSTRAINT = ("json", "regex", "choice", "grammar", "strict", "backend")
+_CONSTRAINT = ("json", "regex", "choice", "grammar", "strict", "backend", "max_reasks")
 
 
 def with_fields(config: InferenceConfig, fields: Mapping[str, Any]) -> InferenceConfig:

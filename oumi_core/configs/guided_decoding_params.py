@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.configs.checks import Check, Faults, boolean, items, kind, mapping, optional, text
+from oumi_core.configs.checks import (
+    Check,
+    Faults,
+    boolean,
+    integer,
+    items,
+    kind,
+    mapping,
+    optional,
+    text,
+)
 from oumi_core.configs.params import Params, param
 
 if TYPE_CHECKING:
@@ -64,6 +74,8 @@ class GuidedDecodingParams(Params):
         strict: asks the provider for its strict mode of JSON Schema (OpenAI); default false.
         backend: who enforces it: `native` (the default: the engine does, core checks), `reask`
             (prompt, check, ask again), or a plugin's name.
+        max_reasks: how often an answer that does not fit is sent back to the model by a backend
+            that does so, at least 0; default 2. `reask`.
 
     Raises:
         ConfigError: lists every fault.
@@ -77,6 +89,7 @@ class GuidedDecodingParams(Params):
     grammar: str | None = param(optional(text()), None)
     strict: bool = param(boolean(), default=False)
     backend: str = param(text(), "native")
+    max_reasks: int = param(integer(0), 2)
 
     @property
     def kind(self) -> str:

@@ -56,3 +56,15 @@ class Decoder(ABC):
     def check(self, completion: Completion) -> Accepted | Fault:
         """Check an answer against the constraint as the user gave it."""
         return self._check(completion.text)
+
+    def again(self, request: Request, completion: Completion, fault: Fault) -> Request | None:  # noqa: ARG002 - for those that override it
+        """What to send after an answer that does not fit; None, the default, to fail the row.
+
+        Called at most `generation.guided_decoding.max_reasks` times for a row.
+
+        Args:
+            request: what was sent.
+            completion: the answer.
+            fault: why it does not fit.
+        """
+        return None

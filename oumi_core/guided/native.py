@@ -23,5 +23,5 @@ class NativeDecoder(Decoder):
         enforced = ", ".join(sorted(capabilities.guided)) or "none"
         return Refusal(
             f"this engine does not enforce the constraint {kind!r} (it enforces: {enforced}); "
-            "choose another engine or constraint"
+            "choose another engine or constraint, or generation.guided_decoding.backend: reask"
         )

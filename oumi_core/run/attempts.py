@@ -15,7 +15,7 @@ from oumi_core.types.failure import FailureKind
 if TYPE_CHECKING:
     from typing import Any
 
-    from oumi_core.engine import Engine
+    from oumi_core.engine import Engine, Request
     from oumi_core.run.plan import Plan
     from oumi_core.run.row import Row
     from oumi_core.run.turns import Turn
@@ -59,7 +59,14 @@ class Attempts:
         limits = limits_of(params, num_workers)
         adaptive = engine.remote and params.use_adaptive_concurrency
         self._wish = Wish(limits, {"output_tokens": plan.generation.max_new_tokens}, adaptive)
-        self._generation = plan.generation
+        generation = plan.generation
+        self._choices = {
+            FailureKind.TRUNCATED: generation.on_truncated,
+            FailureKind.EMPTY: generation.on_empty,
+            FailureKind.REFUSAL: generation.on_refused,
+        }
+        guided = generation.guided_decoding
+        self._max_reasks = guided.max_reasks if guided is not None else 0
         self._counts_input = any(limit.unit == "input_tokens" for limit in limits)
         self._succeeded = 0
         self._failed_in_a_row = 0
@@ -75,7 +82,7 @@ class Attempts:
         turn.attempts += 1
         result: Result | None = None
         try:
-            result = await self._row.answer(turn.index, conversation, turn.generation)
+            result = await self._row.answer(turn.index, conversation, turn.request)
         finally:
             usage = result.usage if result is not None else None
             governor.end(ticket, usage, result.error if result is not None else None)
@@ -83,23 +90,27 @@ class Attempts:
             self._succeeded += 1
             self._failed_in_a_row = 0
             return result if turn.attempts == 1 else self._finished(turn, result)
-        if self._asks_again(turn, result.error):
+        if self._asks_again(turn, result, result.error.kind):
             return Again(0.0)
         return self._after(turn, result, result.error)
 
-    def _asks_again(self, turn: Turn[Any], failure: Failure) -> bool:
-        """True if the answer is one that the user wants asked for again; may change the turn."""
-        wanted = {
-            FailureKind.TRUNCATED: self._generation.on_truncated,
-            FailureKind.EMPTY: self._generation.on_empty,
-            FailureKind.REFUSAL: self._generation.on_refused,
-        }.get(failure.kind)
-        if wanted != "ask_again" or turn.asked_again >= _ASK_AGAIN:
+    def _asks_again(self, turn: Turn[Any], result: Result, kind: FailureKind) -> bool:
+        """True if another answer is to be asked for; the turn then holds what to send."""
+        if result.completion is None:
             return False
+        request = turn.request or self._row.request(turn.index, result.conversation)
+        if turn.asked_again < _ASK_AGAIN and self._choices.get(kind) == "ask_again":
+            if kind is FailureKind.TRUNCATED:
+                request = _with_more_tokens(request)
+        elif turn.asked_again < self._max_reasks and kind is FailureKind.INVALID_OUTPUT:
+            reasked = self._row.reasked(request, result.completion)
+            if reasked is None:
+                return False
+            request = reasked
+        else:
+            return False
+        turn.request = request
         turn.asked_again += 1
-        if failure.kind is FailureKind.TRUNCATED:
-            before = turn.generation or self._generation
-            turn.generation = attrs.evolve(before, max_new_tokens=2 * before.max_new_tokens)
         return True
 
     def _wish_for(self, conversation: Conversation) -> Wish:
@@ -144,3 +155,8 @@ class Attempts:
         now = asyncio.get_running_loop().time()
         latency = now - turn.started if turn.started is not None else result.latency
         return attrs.evolve(result, attempts=turn.attempts, latency=latency)
+
+
+def _with_more_tokens(request: Request) -> Request:
+    budget = 2 * request.generation.max_new_tokens
+    return attrs.evolve(request, generation=attrs.evolve(request.generation, max_new_tokens=budget))

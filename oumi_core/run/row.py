@@ -15,7 +15,6 @@ from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
-    from oumi_core.configs import GenerationParams
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation, Message
@@ -35,16 +34,15 @@ class Row:
         self._capabilities = engine.capabilities
 
     async def answer(
-        self, index: int, conversation: Conversation, generation: GenerationParams | None = None
+        self, index: int, conversation: Conversation, request: Request | None = None
     ) -> Result:
-        """The outcome of one row, with other parameters than the run's if they are given.
+        """The outcome of one row, or of another request that is sent for it.
 
         Raises nothing but a cancellation.
         """
         started = time.perf_counter()
         try:
-            request = self.request(index, conversation, generation)
-            completion = await self._engine.complete(request)
+            completion = await self._engine.complete(request or self.request(index, conversation))
             if not isinstance(completion, Completion):
                 raise TypeError(type(completion).__name__)  # noqa: TRY301 - the engine's defect
             return self.judge(index, conversation, completion, time.perf_counter() - started)
@@ -57,9 +55,7 @@ class Row:
                 exception=None if isinstance(error, EngineError) else error,
             )
 
-    def request(
-        self, index: int, conversation: Conversation, generation: GenerationParams | None = None
-    ) -> Request:
+    def request(self, index: int, conversation: Conversation) -> Request:
         """What is sent for a row.
 
         Raises:
@@ -72,7 +68,7 @@ class Row:
         request = Request(
             conversation,
             self._model,
-            generation or self._generation,
+            self._generation,
             self._constraint,
             conversation.conversation_id or str(index),
         )
@@ -82,6 +78,13 @@ class Row:
         if isinstance(prepared, Refusal):
             raise _refused(prepared.reason)
         return prepared
+
+    def reasked(self, request: Request, completion: Completion) -> Request | None:
+        """What the guided decoder sends after an answer that did not fit; None if it gives up."""
+        verdict = self._decoder.check(completion) if self._decoder is not None else None
+        if self._decoder is None or not isinstance(verdict, Fault):
+            return None
+        return self._decoder.again(request, completion, verdict)
 
     def judge(
         self, index: int, conversation: Conversation, completion: Completion, latency: float

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import attrs
 
 if TYPE_CHECKING:
-    from oumi_core.configs import GenerationParams
+    from oumi_core.engine import Request
     from oumi_core.run.feed import Feed
 
 __all__ = ["Turn", "Turns"]
@@ -38,7 +38,7 @@ class Turn(Generic[T]):
         retries: how often it was sent again, waits for a rate limit not counted.
         rate_limited: how often in a row the server has asked it to wait.
         asked_again: how often another answer was asked for, the last one being no good.
-        generation: the parameters of the next try, if they are not the run's.
+        request: what to send the next time, if it is not the row as it came.
     """
 
     index: int
@@ -48,7 +48,7 @@ class Turn(Generic[T]):
     retries: int = 0
     rate_limited: int = 0
     asked_again: int = 0
-    generation: GenerationParams | None = None
+    request: Request | None = None
 
 
 class Turns(Generic[T]):

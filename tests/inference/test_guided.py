@@ -183,3 +183,61 @@ def test_a_streamed_answer_is_checked_too() -> None:
         assert stream.result.parsed == "yes"
         with pytest.raises(EngineError, match="not one of"):
             list(engine.stream(Conversation([Message("user", "no")])))
+
+
+class Learner(Engine):
+    """Enforces nothing; answers wrongly until it has been told so often enough."""
+
+    seen: ClassVar[list[Request]] = []
+    learns_after: ClassVar[int] = 1
+
+    async def complete(self, request: Request) -> Completion:
+        self.seen.append(request)
+        wrong = len(self.seen) <= self.learns_after
+        return Completion(Message("assistant", "maybe" if wrong else '{"n": 7}'), FinishReason.STOP)
+
+
+@pytest.mark.parametrize(
+    ("learns_after", "ok", "attempts"), [(0, True, 1), (2, True, 3), (3, False, 3)]
+)
+def test_reask_sends_the_faults_back_at_most_as_often_as_it_may(
+    learns_after: int, ok: bool, attempts: int
+) -> None:
+    Learner.seen.clear()
+    Learner.learns_after = learns_after
+    asked = Conversation([Message("user", "How many?")])
+    with get_engine(Learner, model="m", json=SCHEMA, backend="reask") as engine:
+        (result,) = engine.run([asked])
+    assert (result.ok, result.attempts) == (ok, attempts)
+    assert len(Learner.seen) == attempts
+    assert result.conversation.messages[0] is asked.messages[0]
+    if ok:
+        assert result.parsed == {"n": 7}
+        assert [message.role for message in result.conversation.messages] == ["user", "assistant"]
+
+
+def test_reask_tells_the_model_what_is_wanted_and_what_was_wrong() -> None:
+    Learner.seen.clear()
+    Learner.learns_after = 1
+    with get_engine(Learner, model="m", json=SCHEMA, backend="reask") as engine:
+        engine.infer([Conversation([Message("system", "Be brief."), Message("user", "How many?")])])
+    first, second = (request.conversation.messages for request in Learner.seen)
+    assert [message.role for message in first] == ["system", "user"]
+    assert first[1].text.startswith("How many?\n\nAnswer with nothing but JSON that fits")
+    assert '"required":["n"]' in first[1].text
+    assert [message.text for message in second[2:3]] == ["maybe"]
+    assert second[3].text.startswith("Your answer is not JSON: ")
+    assert all(request.constraint is None for request in Learner.seen)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"regex": "[0-9]+"}, {"choice": ["yes", "no"]}, {"grammar": 'root ::= "a"'}]
+)
+def test_reask_takes_every_kind_of_constraint(fields: dict[str, Any]) -> None:
+    Learner.seen.clear()
+    Learner.learns_after = 9
+    with get_engine(Learner, model="m", backend="reask", max_reasks=1, **fields) as engine:
+        (result,) = engine.run([Conversation([Message("user", "x")])])
+    assert result.error is not None
+    assert result.error.kind is FailureKind.INVALID_OUTPUT
+    assert len(Learner.seen) == 2
