@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 import msgspec
@@ -30,9 +30,8 @@ _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _SHOWN = 100
 
 
-@attrs.frozen
-class Answer:
-    """An answer whose body is read.
+class Answer(NamedTuple):
+    """An answer whose body is read. A tuple, since one is made for each request.
 
     Attributes:
         status: the HTTP status.

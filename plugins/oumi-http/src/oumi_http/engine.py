@@ -146,7 +146,9 @@ class ChatCompletionsEngine(Engine):
             EngineError: the server cannot be asked for this; `bad_request`.
         """
         quirks = self._quirks
-        if refused := sorted(request.generation.changed() & quirks.unsupported):
+        if quirks.unsupported and (
+            refused := sorted(request.generation.changed() & quirks.unsupported)
+        ):
             raise _refused(f"this server does not take generation.{refused[0]}")
         if quirks.no_system:
             request = attrs.evolve(request, conversation=without_system(request.conversation))
@@ -155,9 +157,9 @@ class ChatCompletionsEngine(Engine):
             body.pop("stream_options", None)
         if self._params.user_id is not None:
             body.setdefault("user", self._params.user_id)
-        for name, value in quirks.extra_body.items():
-            if name not in request.generation.extra_body:
-                body[name] = value
+        if quirks.extra_body:
+            body.update(quirks.extra_body)
+            body.update(request.generation.extra_body)
         return body
 
     def serves(self, model: ModelParams) -> bool:  # noqa: ARG002 - part of the contract
@@ -212,7 +214,7 @@ class ChatCompletionsEngine(Engine):
             head = answer.head
             if head.status not in _OK or not _is_stream(head.headers):
                 # An error, or a server that does not stream: the body is one answer.
-                completion = read_completion(attrs.evolve(head, body=await _whole(answer)))
+                completion = read_completion(head._replace(body=await _whole(answer)))
                 message = completion.message
                 yield Chunk(message.text, message.reasoning_content or "")
                 yield completion

@@ -68,8 +68,10 @@ def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
 
 def request_id(headers: Mapping[str, str]) -> str | None:
     """The id under which the server's support knows the request; None if it has none."""
-    found = (headers.get(name) for name in _REQUEST_IDS)
-    return next((value for value in found if value), None)
+    for name in _REQUEST_IDS:
+        if value := headers.get(name):
+            return value
+    return None
 
 
 def _number(text: str | None) -> float | None:

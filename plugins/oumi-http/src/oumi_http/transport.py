@@ -27,6 +27,7 @@ from oumi_http.connection_faults import (
     untrusted,
     went_quiet,
 )
+from oumi_http.deadlines import Deadlines
 
 if TYPE_CHECKING:
     import ssl
@@ -123,6 +124,7 @@ class AiohttpTransport:
         self._seconds = seconds
         self._chat = URL(endpoints.chat, encoded=True)
         self._models = URL(endpoints.models, encoded=True)
+        self._deadlines = Deadlines(seconds)
         self._quiet_timeout = aiohttp.ClientTimeout(
             total=seconds, sock_connect=CONNECT_SECONDS, sock_read=QUIET_SECONDS
         )
@@ -136,7 +138,7 @@ class AiohttpTransport:
                 ssl=tls,
             ),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             # Looked up once: `trust_env` would ask in another thread before each request, and
             # would send passwords out of ~/.netrc.
             proxy=proxy_for(endpoints.chat),
@@ -146,10 +148,11 @@ class AiohttpTransport:
     async def post(self, body: bytes, headers: Mapping[str, str] | None) -> Answer:
         """Send a body to the chat endpoint."""
         try:
-            async with self._session.post(
-                self._chat, data=body, headers=headers, allow_redirects=False
-            ) as response:
-                content = await response.read()
+            with self._deadlines.watch():
+                async with self._session.post(
+                    self._chat, data=body, headers=headers, allow_redirects=False
+                ) as response:
+                    content = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._translated(error) from _shown(error)
         return Answer(response.status, response.headers, content, self._server)
@@ -183,16 +186,18 @@ class AiohttpTransport:
     async def get_models(self, headers: Mapping[str, str] | None) -> Answer:
         """Ask for the list of models."""
         try:
-            async with self._session.get(
-                self._models, headers=headers, allow_redirects=False
-            ) as response:
-                content = await response.read()
+            with self._deadlines.watch():
+                async with self._session.get(
+                    self._models, headers=headers, allow_redirects=False
+                ) as response:
+                    content = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._translated(error) from _shown(error)
         return Answer(response.status, response.headers, content, self._server)
 
     async def close(self) -> None:
         """Close all connections."""
+        self._deadlines.close()
         await self._session.close()
 
     def _translated(self, error: Exception) -> EngineError:
