@@ -203,13 +203,17 @@ class ChatCompletionsEngine(Engine):
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request; see `Engine.complete`."""
-        body = await self._encoded(request, stream=False)
+        if names_files(request.conversation):
+            request = await self._with_images(request)
+        body = self._encoded(request, stream=False)
         answer = await self._connected().post(body, await self.request_headers())
         return read_completion(answer)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk | Completion]:
         """Answer one request in pieces; a stream that breaks off is an error."""
-        body = await self._encoded(request, stream=True)
+        if names_files(request.conversation):
+            request = await self._with_images(request)
+        body = self._encoded(request, stream=True)
         async with self._connected().stream(body, await self.request_headers()) as answer:
             head = answer.head
             if head.status not in _OK or not _is_stream(head.headers):
@@ -243,11 +247,12 @@ class ChatCompletionsEngine(Engine):
             )
         return names
 
-    async def _encoded(self, request: Request, *, stream: bool) -> bytes:
-        conversation = request.conversation
-        if names_files(conversation):
-            loaded = await with_images(conversation, self._arguments.allowed_media_path)
-            request = attrs.evolve(request, conversation=loaded)
+    async def _with_images(self, request: Request) -> Request:
+        allowed = self._arguments.allowed_media_path
+        loaded = await with_images(request.conversation, allowed)
+        return attrs.evolve(request, conversation=loaded)
+
+    def _encoded(self, request: Request, *, stream: bool) -> bytes:
         body = self.body(request, stream=stream)
         try:
             return _encode_json(body)

@@ -139,6 +139,8 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     options = parser.parse_args()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a socket each for 1,000 in flight
     factory = importlib.import_module("uvloop").new_event_loop if options.loop == "uvloop" else None
     sides: dict[str, Side] = {"plain aiohttp": plain, "oumi-http": ours}
     if importlib.util.find_spec("openai") is not None:
