@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
@@ -11,39 +14,58 @@ import msgspec
 from oumi_core.configs.generation_params import ANSWER_POLICIES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from oumi_core.configs import GenerationParams, ModelParams
+    from oumi_core.guided.constraint import Constraint
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation, Message
 
-__all__ = ["RowKeys"]
+__all__ = ["DIGEST_BYTES", "RowKeys"]
 
-_DIGEST = 16
+DIGEST_BYTES = 16
 """Bytes of a key: at 128 bits two of a million different rows meet with a chance of 1 in 10**27."""
 
-_encode = msgspec.json.Encoder(order="deterministic", enc_hook=repr).encode
+_encode = msgspec.json.Encoder().encode
 
-_NOT_SENT = frozenset({"guided_decoding", *ANSWER_POLICIES})
-"""The constraint counts by itself, as it was understood."""
+_MODEL_LEFT_OUT: Final = frozenset(
+    {"torch_dtype_str", "load_pretrained_weights", "enable_liger_kernel", "freeze_layers"}
+)
+"""The first has several names for one precision; the others are for training."""
+
+_GENERATION_LEFT_OUT: Final = frozenset(
+    {"guided_decoding", "batch_size", "use_cache", *ANSWER_POLICIES}
+)
+"""The constraint counts by itself, as it was understood; the others change no answer."""
+
+_ADDRESS: Final = re.compile(" at 0x[0-9a-fA-F]+")
+_LARGEST_EXACT: Final = 2.0**53
+"""Up to here a float and the whole number that it is equal to are written alike."""
 
 
 class RowKeys:
     """Computes the keys of one run's rows.
 
-    Two rows have the same key if the same is sent for both: engine, model (with adapter, revision
-    and all else that `ModelParams` says), generation parameters, constraint, messages with their
-    images, and tools. Ids, metadata and unknown fields are not sent, so they do not count; nor do
-    the number of workers, the server's URL or the key to it.
+    Two rows have the same key if the same is sent for both: engine, its arguments, model (with
+    adapter, revision and all else that `ModelParams` says), generation parameters, constraint,
+    messages with their images and unknown fields, and tools. Ids, metadata and the row's own
+    unknown fields are not sent, so they do not count; nor do the number of workers, the server's
+    URL or the key to it.
+
+    A field at its default does not count either, so that a field that a later version adds changes
+    no key; but the most tokens and the temperature do, which are sent at their defaults too.
     """
 
     def __init__(self, engine_name: str, plan: Plan) -> None:
         shared = {
             "engine": engine_name,
-            "model": attrs.asdict(plan.model),
-            "generation": attrs.asdict(
-                plan.generation, filter=lambda field, _: field.name not in _NOT_SENT
-            ),
+            "engine_args": _canonical(plan.engine_config.engine_args),
+            "model": _canonical(_model(plan.model)),
+            "generation": _canonical(_generation(plan.generation)),
             "constraint": _constraint(plan),
         }
-        self._shared = hashlib.blake2b(_encode(shared), digest_size=_DIGEST)
+        text = json.dumps(shared, sort_keys=True)
+        self._shared = hashlib.blake2b(text.encode(), digest_size=DIGEST_BYTES)
 
     def of(self, conversation: Conversation) -> bytes:
         """The key of a row, 16 bytes."""
@@ -51,25 +73,74 @@ class RowKeys:
         tools = conversation.tools
         sent = [[_sent(message) for message in conversation.messages]]
         if tools is not None:
-            sent.append([tool.to_dict() for tool in tools])
+            sent.append([_in_order(tool.to_dict()) for tool in tools])
         digest.update(_encode(sent))
         return digest.digest()
 
 
 def _sent(message: Message) -> Any:
-    if isinstance(message.content, str) and not (
-        message.tool_calls or message.tool_call_id or message.reasoning_content
-    ):
+    plain = isinstance(message.content, str) and message.tool_call_id is None
+    if plain and not (message.tool_calls or message.reasoning_content or message.extra):
         return (message.role.value, message.content)
     fields = message.to_dict()
     fields.pop("id", None)
-    return fields
+    return json.dumps(_canonical(fields), sort_keys=True)
+
+
+def _model(model: ModelParams) -> dict[str, Any]:
+    return {**_given(model, _MODEL_LEFT_OUT), "torch_dtype": model.torch_dtype}
+
+
+def _generation(generation: GenerationParams) -> dict[str, Any]:
+    always = {
+        "max_new_tokens": generation.max_new_tokens,
+        "temperature": generation.temperature,
+    }
+    return {**_given(generation, _GENERATION_LEFT_OUT), **always}
 
 
 def _constraint(plan: Plan) -> Any:
-    constraint = plan.constraint
+    constraint: Constraint | None = plan.constraint
     if constraint is None:
         return None
     params = plan.generation.guided_decoding
-    fields = attrs.asdict(constraint, filter=lambda field, _: field.name != "type")
-    return [constraint.kind, fields, params.backend if params else None]
+    given = _given(constraint, frozenset({"type"}))
+    return [constraint.kind, _in_order(given), params.backend if params else None]
+
+
+def _given(values: attrs.AttrsInstance, left_out: Iterable[str]) -> dict[str, Any]:
+    """The fields that differ from their defaults, as they are."""
+    given: dict[str, Any] = {}
+    for field in attrs.fields(type(values)):
+        default = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type] # it is a class
+            default = default.factory()
+        value = getattr(values, field.name)
+        if field.name not in left_out and value != default:
+            given[field.name] = value
+    return given
+
+
+def _in_order(value: Any) -> str:
+    """A schema as text: models fill in properties in the order in which it names them."""
+    return json.dumps(_canonical(value))
+
+
+def _canonical(value: Any) -> Any:
+    """What JSON can hold, the same for equal values, in every process."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(element) for key, element in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(element) for element in value]
+    if isinstance(value, set | frozenset):
+        return sorted(_repr(element) for element in value)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
+        return int(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return _repr(value)
+
+
+def _repr(value: Any) -> str:
+    """The repr of an object, without the address that it has in this process alone."""
+    return _ADDRESS.sub("", repr(value))
