@@ -9,10 +9,9 @@ import attrs
 import msgspec
 
 from oumi_core.errors import ConfigError
+from oumi_core.guided.schema_check import check_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from oumi_core.configs import GuidedDecodingParams
 
 __all__ = ["Choice", "Constraint", "Grammar", "JsonSchema", "Regex", "constraint_of"]
@@ -85,22 +84,34 @@ def constraint_of(params: GuidedDecodingParams) -> Constraint:
 
 def _json_schema(source: Any, *, strict: bool) -> JsonSchema:
     if isinstance(source, type):
-        schema = _schema_of_class(source)
-        constraint = JsonSchema(schema, source.__name__, strict, source)
+        constraint = JsonSchema(_schema_of_class(source), source.__name__, strict, source)
     else:
-        schema = msgspec.json.decode(source) if isinstance(source, str) else source
+        schema: dict[str, Any] | bool = _decoded(source) if isinstance(source, str) else source
         title = schema.get("title") if isinstance(schema, dict) else None
         constraint = JsonSchema(schema, _provider_name(title), strict)
-    _check_schema(constraint.schema)
+    check_schema(constraint.schema)
     return constraint
 
 
+def _decoded(text: str) -> dict[str, Any] | bool:
+    try:
+        schema: dict[str, Any] | bool = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise ConfigError(f"{_WHERE}.json: not JSON: {error}") from error
+    return schema
+
+
 def _schema_of_class(source: type[Any]) -> dict[str, Any]:
-    if hasattr(source, "model_json_schema"):
-        schema: dict[str, Any] = source.model_json_schema()
-        return schema
-    if attrs.has(source) or dataclasses.is_dataclass(source):
-        return msgspec.json.schema(source)
+    try:
+        if hasattr(source, "model_json_schema"):
+            schema: dict[str, Any] = source.model_json_schema()
+            return schema
+        if attrs.has(source) or dataclasses.is_dataclass(source):
+            return msgspec.json.schema(source)
+    except Exception as error:  # the class is the user's, and pydantic's errors have no common root
+        raise ConfigError(
+            f"{_WHERE}.json: {source.__name__} has no JSON Schema: {type(error).__name__}: {error}"
+        ) from error
     raise ConfigError(
         f"{_WHERE}.json: {source.__name__} is no pydantic, attrs or dataclass class; "
         "give one of these, a schema, or its JSON text"
@@ -113,49 +124,3 @@ def _provider_name(title: Any) -> str:
         return "Response"
     name = "".join(char if char.isascii() and char.isalnum() else "_" for char in title)
     return name[:64] or "Response"
-
-
-def _check_schema(schema: dict[str, Any] | bool) -> None:
-    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - import on use: costs 90 ms
-    from jsonschema.validators import validator_for  # noqa: PLC0415 - import on use
-
-    try:
-        cls: Any = validator_for(schema)  # the stubs know no schema that is true or false
-        cls.check_schema(schema)
-    except SchemaError as error:
-        where = "/".join(str(part) for part in error.absolute_path)
-        raise ConfigError(
-            f"{_WHERE}.json: not a JSON Schema at /{where}: {error.message}"
-        ) from error
-    faults = list(_dangling(schema, schema, ""))
-    if faults:
-        raise ConfigError(*faults)
-
-
-def _dangling(schema: Any, root: Any, where: str) -> Iterator[str]:
-    """References that lead out of the schema: they are never fetched, so they cannot be held."""
-    if isinstance(schema, list):
-        for at, item in enumerate(schema):
-            yield from _dangling(item, root, f"{where}/{at}")
-    if not isinstance(schema, dict):
-        return
-    target = schema.get("$ref")
-    if isinstance(target, str) and not _leads_inside(target, root):
-        yield f"{_WHERE}.json: $ref at {where or '/'} leads to {target!r}, not in the schema"
-    for key, value in schema.items():
-        if key not in ("enum", "const", "default", "examples"):
-            yield from _dangling(value, root, f"{where}/{key}")
-
-
-def _leads_inside(target: str, root: Any) -> bool:
-    from referencing import Registry, Resource  # noqa: PLC0415 - import on use
-    from referencing.exceptions import Unresolvable  # noqa: PLC0415
-    from referencing.jsonschema import DRAFT202012  # noqa: PLC0415
-
-    resource = Resource.from_contents(root, default_specification=DRAFT202012)
-    registry: Registry[Any] = Registry().with_resource(resource.id() or "", resource)
-    try:
-        registry.resolver(resource.id() or "").lookup(target)
-    except Unresolvable:
-        return False
-    return True
