@@ -70,9 +70,15 @@ def _json_checker(constraint: JsonSchema) -> Callable[[str], Accepted | Fault]:
     def check(text: str) -> Accepted | Fault:
         try:
             value = msgspec.json.decode(text)
+            fault = next(validator.iter_errors(value), None)
         except msgspec.DecodeError as error:
             return Fault(f"is not JSON: {error}")
-        fault = next(validator.iter_errors(value), None)
+        except UnicodeEncodeError as error:
+            return _no_unicode(error)
+        except RecursionError:
+            return Fault("is nested too deeply to be checked")
+        except OverflowError as error:  # `multipleOf` of a fraction, and 400 digits
+            return Fault(f"holds a number that cannot be checked: {error}")
         if fault is not None:
             where = "/".join(str(part) for part in fault.absolute_path)
             return Fault(f"does not fit the schema at /{where}: {fault.message[:_SHOWN]}")
@@ -101,6 +107,13 @@ def _as_class(value: Any, text: str, cls: type[Any] | None) -> Accepted | Fault:
         return Accepted(msgspec.convert(value, cls))
     except ValueError as error:  # pydantic's and msgspec's ValidationError are both ValueErrors
         return Fault(f"does not make a {cls.__name__}: {str(error)[:_SHOWN]}")
+    except Exception as error:  # noqa: BLE001 - the class is the user's: its validators raise what they like
+        what = f"{type(error).__name__}: {error}"
+        return Fault(f"does not make a {cls.__name__}: {what[:_SHOWN]}")
+
+
+def _no_unicode(error: UnicodeEncodeError) -> Fault:
+    return Fault(f"holds half a character, a lone surrogate, at character {error.start}")
 
 
 def _regex_checker(pattern: str) -> Callable[[str], Accepted | Fault]:
@@ -129,23 +142,28 @@ def _grammar_checker(gbnf: str) -> Callable[[str], Accepted | Fault]:
     try:
         # Import on use: it comes with the extra `grammar`.
         from llguidance import LLMatcher, LLTokenizer  # noqa: PLC0415
-        from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark  # noqa: PLC0415
+        from llguidance.gbnf_to_lark import gbnf_to_lark  # noqa: PLC0415
     except ImportError:
         return lambda text: Accepted(text, checked=False)
 
     where = "generation.guided_decoding.grammar"
     try:
         grammar = LLMatcher.grammar_from_lark(gbnf_to_lark(gbnf))
-    except GbnfToLarkError as error:
+    except Exception as error:  # llguidance raises this very class where a rule is missing
         raise ConfigError(f"{where}: not a grammar in GBNF: {error}") from error
     tokenizer = LLTokenizer("byte")  # a token a byte: the check needs no model's tokenizer
-    matcher = LLMatcher(tokenizer, grammar)
-    if matcher.is_error():
-        raise ConfigError(f"{where}: not a grammar in GBNF: {matcher.get_error()}")
+    fresh = LLMatcher(tokenizer, grammar)
+    if fresh.is_error():
+        raise ConfigError(f"{where}: not a grammar in GBNF: {fresh.get_error()}")
 
     def check(text: str) -> Accepted | Fault:
-        matcher.reset()
-        data = text.encode()
+        # A copy a check: a matcher has a state, and checks may come from more than one thread.
+        # Measured: a copy costs 0.5 us, a check of 4 characters after a `reset` 65 us.
+        matcher = fresh.deep_copy()
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as error:
+            return _no_unicode(error)
         taken = matcher.try_consume_tokens(list(data))
         if taken < len(data):
             at = len(data[:taken].decode(errors="ignore"))
