@@ -43,6 +43,7 @@ class Bridge(Generic[T]):
         self._job: Job[None] | None = None
         self._wake: Callable[[], object] | None = None
         self._flush_due = False
+        self._closed = False
         self._room: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
         self._first_to_wait = asyncio.Lock()
 
@@ -82,6 +83,8 @@ class Bridge(Generic[T]):
         The order matters: the producer appends and then looks for `wake`, the consumer leaves
         `wake` and then looks for items, so that one of the two sees the other.
         """
+        if self._closed:
+            return False
         if self._job is None:
             self._job = Job(self._produce(self._put))
             self._job.when_done(self._flush)
@@ -141,16 +144,21 @@ class Bridge(Generic[T]):
         except asyncio.CancelledError:
             return
 
+    def cancel(self) -> None:
+        """Cancel the producer if it still runs, without waiting; nothing more comes."""
+        self._closed = True
+        self._items.clear()
+        if self._job is not None:
+            self._job.cancel()
+
     def close(self) -> None:
         """Cancel the producer if it still runs, and wait until it has let go."""
+        self.cancel()
         if self._job is not None and not self._job.done():
-            self._job.cancel()
-            self._items.clear()
             self._job.wait()
 
     async def aclose(self) -> None:
         """The awaitable twin of `close`."""
+        self.cancel()
         if self._job is not None and not self._job.done():
-            self._job.cancel()
-            self._items.clear()
             await self._job.wait_async()

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.errors import ConfigError
+from oumi_core.errors import ConfigError, EngineError
 from oumi_core.loop import Job, close_at_exit
+from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
+
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
 
@@ -29,26 +34,36 @@ class EnginesInUse:
     def __init__(self, owner: object, engine_class: type[Engine]) -> None:
         self._class = engine_class
         self._engines: list[Engine] = []
+        self._users: set[asyncio.Task[Any]] = set()
         self._starting = asyncio.Lock()
+        self._process = os.getpid()
         self._closed = False
         # If the owner is dropped without `close`, its engines must not live on.
         weakref.finalize(owner, _close_later, self).atexit = False
 
-    async def get(self, plan: Plan) -> Engine:
-        """A started engine for `plan`, its constraint checked.
+    @contextlib.asynccontextmanager
+    async def using(self, plan: Plan) -> AsyncIterator[Engine]:
+        """A started engine for `plan`, its constraint checked. `close` cancels who uses one.
 
         Raises:
             ConfigError: the engine was closed; or it cannot hold the plan's constraint.
             EngineError: it cannot be brought up.
         """
-        engine = await self.start(plan)
-        constraint = plan.constraint
-        if constraint is not None and constraint.kind in engine.capabilities.guided:
-            await engine.check_constraint(constraint)
-        return engine
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of the loop runs in a task
+        self._users.add(task)
+        try:
+            engine = await self.start(plan)
+            constraint = plan.constraint
+            if constraint is not None and constraint.kind in engine.capabilities.guided:
+                await engine.check_constraint(constraint)
+            yield engine
+        finally:
+            self._users.discard(task)
 
     async def start(self, plan: Plan) -> Engine:
-        """A started engine for `plan`; raises as `get`."""
+        """A started engine for `plan`; raises as `using`."""
+        self._forget_parent()
         async with self._starting:
             if self._closed:
                 raise ConfigError("the engine was closed; make a new one")
@@ -57,22 +72,58 @@ class EnginesInUse:
                 if rest == engine.config and engine.serves(plan.model):
                     return engine
             engine = self._class(plan.engine_config)
-            await engine.start()
+            try:
+                await _guarded(engine.start())
+            except BaseException:
+                # What was loaded before it failed or was canceled must not stay.
+                with contextlib.suppress(Exception):
+                    await _guarded(engine.stop())
+                raise
             self._engines.append(engine)
             close_at_exit(self, self.close)
             return engine
 
+    def _forget_parent(self) -> None:
+        """After a fork: the parent's engines live in its loop, and are its own to stop."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._engines, self._users, self._starting = [], set(), asyncio.Lock()
+
     def has_any(self) -> bool:
         """True if there is an engine to stop."""
-        return bool(self._engines)
+        return bool(self._engines) and self._process == os.getpid()
 
     async def close(self) -> None:
-        """Stop all engines; afterwards none is handed out."""
+        """Cancel who uses an engine, and stop all; afterwards none is handed out.
+
+        Raises:
+            Exception: what the first engine raised that did not stop well; all were asked.
+        """
+        self._forget_parent()
+        self._closed = True
+        close_at_exit(self, None)
+        users = self._users - {asyncio.current_task()}
+        for user in users:
+            user.cancel()
+        if users:
+            await asyncio.wait(users)
         async with self._starting:
-            self._closed = True
-            close_at_exit(self, None)
-            while self._engines:
-                await self._engines.pop().stop()
+            engines, self._engines = self._engines, []
+            outcomes = await asyncio.gather(
+                *(_guarded(engine.stop()) for engine in reversed(engines)), return_exceptions=True
+            )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+
+async def _guarded(awaitable: Awaitable[None]) -> None:
+    """Await an engine's own code; one that would end the program says so as an error."""
+    try:
+        await awaitable
+    except (SystemExit, KeyboardInterrupt) as error:
+        reason = f"the engine raised {type(error).__name__}"
+        raise EngineError(Failure(FailureKind.INTERNAL, reason)) from error
 
 
 def _close_later(engines: EnginesInUse) -> None:

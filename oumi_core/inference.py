@@ -19,6 +19,7 @@ from oumi_core.errors import InferenceFailed
 from oumi_core.loop import run_async, run_blocking
 from oumi_core.plugin_info import Found
 from oumi_core.registry import ENGINE, default_registry, find
+from oumi_core.run.paths import settle_paths
 from oumi_core.run.plan import make_plan
 from oumi_core.run.resume import Output
 from oumi_core.run.run import Run
@@ -27,8 +28,10 @@ from oumi_core.text_stream import TextStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from oumi_core.engine import Engine
+    from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
 
@@ -133,10 +136,11 @@ class InferenceEngine:
         Args:
             input: conversations, from anything that can be iterated over, or the path of a JSONL
                 file of them; None for the config's `input_path`. A file is checked as a whole
-                before the first row is sent.
+                before the first row is sent; a pipe is read as it comes.
             output_path: the JSONL file for the answers, in input order; None for the config's.
                 A journal beside it keeps every answer from the moment it is there: the same call
                 again goes on where the last one stopped, and sends nothing that was answered.
+                A symbolic link is followed; what is no regular file is refused.
             inference_config: laid over the engine's own config for this call.
             fresh: forget the answers of earlier runs to this output.
             retry_failed: try again also rows whose failure says that a retry is no use.
@@ -147,12 +151,12 @@ class InferenceEngine:
         config = self._effective(inference_config)
         plan = make_plan(config, self._found)
         source = Source.of(config.input_path if input is None else input)
-        target = config.output_path if output_path is None else os.fspath(output_path)
+        wanted = config.output_path if output_path is None else os.fspath(output_path)
+        target, progress = settle_paths(source.path, wanted, config.progress_path)
         if target is None:
-            return Run(plan, self._engines.get, source, progress_path=config.progress_path)
-        source.check_apart_from(target)
+            return Run(plan, self._using, source, progress_path=progress)
         output = Output(target, self.name, fresh=fresh, retry_failed=retry_failed)
-        return Run(plan, self._engines.get, source, output, config.progress_path)
+        return Run(plan, self._using, source, output, progress)
 
     arun = run
     """`run` under the name of the awaitable twins: iterate with `async for`."""
@@ -170,7 +174,7 @@ class InferenceEngine:
                 answer, or where it breaks off.
         """
         plan = make_plan(self._effective(inference_config), self._found)
-        return TextStream(plan, self._engines.get, conversation)
+        return TextStream(plan, self._using, conversation)
 
     astream = stream
     """`stream` under the name of the awaitable twins: iterate with `async for`."""
@@ -184,8 +188,12 @@ class InferenceEngine:
         return await run_async(self._list_models())
 
     async def _list_models(self) -> list[str]:
-        engine = await self._engines.get(make_plan(self.config, self._found))
-        return await engine.list_models()
+        async with self._using(make_plan(self.config, self._found)) as engine:
+            return await engine.list_models()
+
+    def _using(self, plan: Plan) -> AbstractAsyncContextManager[Engine]:
+        """An engine to use; a run holds this method, and so this object, until it has ended."""
+        return self._engines.using(plan)
 
     # Its life.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from oumi_core.errors import OumiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Job", "close_at_exit", "run_async", "run_blocking"]
+__all__ = ["Job", "Threads", "close_at_exit", "run_async", "run_blocking"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,14 +28,15 @@ _EXIT_SECONDS = 10.0
 """How long the interpreter's end waits for engines to close."""
 
 
-class _Threads(ThreadPoolExecutor):
-    """The threads of the loop's `asyncio.to_thread`, of use to the interpreter's very end.
+class Threads(ThreadPoolExecutor):
+    """Threads for what blocks, of use to the interpreter's very end.
 
     All pools are shut down before `atexit` has its turn, where engines are stopped. What is handed
-    over from then on runs in the loop's own thread: nothing else is left to do there.
+    over from then on runs in the thread that hands it over: little else is left to do there.
     """
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Hand a call over; see the class."""
         try:
             return super().submit(fn, *args, **kwargs)
         except RuntimeError:  # "cannot schedule new futures after interpreter shutdown"
@@ -51,19 +53,25 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self._stopping = False
         self.loop = _new_loop()
-        self.loop.set_default_executor(_Threads(thread_name_prefix="oumi"))
+        self.loop.set_default_executor(Threads(thread_name_prefix="oumi"))
         self._thread = threading.Thread(target=self._serve, name="oumi-loop", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._stopping:
+            # A task that lets SystemExit out ends `run_forever`; it must not end everyone's loop.
+            # The task has it as its outcome, like any other exception.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
 
     def is_current(self) -> bool:
         return threading.current_thread() is self._thread
 
     def stop(self) -> None:
+        self._stopping = True
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -80,6 +88,9 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 _lock = threading.Lock()
 _shared: _LoopThread | None = None
+_running: set[Job[Any]] = set()
+"""What runs holds itself: else the garbage collector might end it, in whatever thread it runs."""
+
 _closers: dict[int, Callable[[], Coroutine[Any, Any, None]]] = {}
 
 
@@ -87,6 +98,7 @@ def _loop_thread() -> _LoopThread:
     global _shared  # noqa: PLW0603 - one loop a process is the point
     with _lock:
         if _shared is None or _shared.pid != os.getpid():
+            _closers.clear()  # after a fork: those engines are the parent's to close
             _shared = _LoopThread()
         return _shared
 
@@ -106,6 +118,7 @@ class Job(Generic[T]):
         self._cancel_asked = False
         self._settled = threading.Event()
         self._callbacks: list[Callable[[], object]] = []
+        _running.add(self)
         self._thread.loop.call_soon_threadsafe(self._begin)
 
     def _begin(self) -> None:
@@ -115,6 +128,7 @@ class Job(Generic[T]):
             self._task.cancel()
 
     def _end(self, task: asyncio.Task[T]) -> None:
+        _running.discard(self)
         if not task.cancelled():
             task.exception()  # seen: whoever holds the job asks for its result
         self._settled.set()
@@ -126,9 +140,12 @@ class Job(Generic[T]):
         return self._settled.is_set()
 
     def cancel(self) -> None:
-        """Ask the coroutine to stop; returns at once."""
-        self._cancel_asked = True
-        if not self.done():
+        """Ask the coroutine to stop, once; returns at once.
+
+        A second time would strike what it does to let go of what it holds.
+        """
+        if not self._cancel_asked and not self.done():
+            self._cancel_asked = True
             self._thread.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:

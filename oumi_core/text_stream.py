@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -14,80 +15,52 @@ from oumi_core.types.completion import Completion
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Any
+    from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
 
-    from oumi_core.engine import Engine
+    from oumi_core.engine import Engine, Request
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
+
+    Put = Callable[[str], Coroutine[Any, Any, None]]
+    OpenEngine = Callable[[Plan], AbstractAsyncContextManager[Engine]]
 
 __all__ = ["TextStream"]
 
 
 class TextStream:
-    """Pieces of text as they come, by `for` or `async for`.
+    """Pieces of text as they come, by `for` or `async for`. One that is dropped is stopped."""
 
-    Attributes:
-        completion: the whole answer; None until the last piece was taken.
-        result: the row's result, its constraint checked; None until then. An answer that does
-            not fit its constraint is raised as an `EngineError` after the last piece.
-    """
+    def __init__(self, plan: Plan, engine: OpenEngine, conversation: Conversation) -> None:
+        self._answering = _Answering(plan, engine, conversation)
+        self._bridge: Bridge[str] = Bridge(self._answering.produce)
+        weakref.finalize(self, self._bridge.cancel).atexit = False
 
-    def __init__(
-        self,
-        plan: Plan,
-        engine: Callable[[Plan], Awaitable[Engine]],
-        conversation: Conversation,
-    ) -> None:
-        self._plan = plan
-        self._engine = engine
-        self._conversation = conversation
-        self._bridge: Bridge[str] = Bridge(self._produce)
-        self.completion: Completion | None = None
-        self.result: Result | None = None
+    @property
+    def completion(self) -> Completion | None:
+        """The whole answer; None until the last piece was taken."""
+        return self._answering.completion
 
-    async def _produce(self, put: Callable[[str], Coroutine[Any, Any, None]]) -> None:
-        engine = await self._engine(self._plan)
-        row = Row(engine, self._plan)
-        started = time.perf_counter()
-        request = row.request(0, self._conversation)
-        first: float | None = None
-        completion: Completion | None = None
-        pieces = engine.stream(request)
-        try:
-            async for piece in pieces:
-                if isinstance(piece, Completion):
-                    completion = piece
-                elif piece.text:
-                    first = first or time.perf_counter() - started
-                    await put(piece.text)
-        except EngineError:
-            raise
-        except Exception as error:
-            raise EngineError(classified(engine, error)) from error
-        finally:
-            await pieces.aclose()  # type: ignore[attr-defined]  # an async generator
-        if completion is None:
-            broken = Failure(FailureKind.TRANSIENT, "the stream ended without its completion")
-            raise EngineError(broken)
-        self._end(row, attrs.evolve(completion, time_to_first_token=first), started)
+    @property
+    def result(self) -> Result | None:
+        """The row's result, its constraint checked; None until the last piece was taken.
 
-    def _end(self, row: Row, completion: Completion, started: float) -> None:
-        seconds = time.perf_counter() - started
-        self.completion = completion
-        self.result = row.judge(0, self._conversation, completion, seconds)
-        if self.result.error is not None:
-            raise EngineError(self.result.error)
+        An answer that was not accepted is raised as an `EngineError` after the last piece.
+        """
+        return self._answering.result
 
-    def __iter__(self) -> Bridge[str]:
-        return self._bridge
+    def __iter__(self) -> Self:
+        return self
 
     def __next__(self) -> str:
         return next(self._bridge)
 
-    def __aiter__(self) -> Bridge[str]:
-        return self._bridge
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        return await anext(self._bridge)
 
     def close(self) -> None:
         """Stop the generation, and wait until the engine has let go."""
@@ -96,3 +69,49 @@ class TextStream:
     async def aclose(self) -> None:
         """The awaitable twin of `close`."""
         await self._bridge.aclose()
+
+
+class _Answering:
+    """The engine's side, on the private loop. Does not refer to the `TextStream`."""
+
+    def __init__(self, plan: Plan, engine: OpenEngine, conversation: Conversation) -> None:
+        self._plan = plan
+        self._engine = engine
+        self._conversation = conversation
+        self.completion: Completion | None = None
+        self.result: Result | None = None
+
+    async def produce(self, put: Put) -> None:
+        async with self._engine(self._plan) as engine:
+            row = Row(engine, self._plan)
+            started = time.perf_counter()
+            request = row.request(0, self._conversation)
+            completion = await _pieces(engine, request, put, started)
+            seconds = time.perf_counter() - started
+        self.completion = completion
+        self.result = row.judge(0, self._conversation, completion, seconds)
+        if self.result.error is not None:
+            raise EngineError(self.result.error)
+
+
+async def _pieces(engine: Engine, request: Request, put: Put, started: float) -> Completion:
+    """Put each piece of text; the whole answer, with the time that the first piece took."""
+    first: float | None = None
+    pieces = engine.stream(request)
+    try:
+        async for piece in pieces:
+            if isinstance(piece, Completion):
+                return attrs.evolve(piece, time_to_first_token=first)
+            if piece.text:
+                first = first or time.perf_counter() - started
+                await put(piece.text)
+    except EngineError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        raise EngineError(classified(engine, error)) from error
+    finally:
+        # An engine may give any iterator; one that is no generator has nothing to close.
+        aclose = getattr(pieces, "aclose", None)
+        if aclose is not None:
+            await aclose()
+    raise EngineError(Failure(FailureKind.TRANSIENT, "the stream ended without its completion"))

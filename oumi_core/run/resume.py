@@ -8,19 +8,23 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 
+from oumi_core.data.jsonl import conversation_line
+from oumi_core.errors import DataError
 from oumi_core.run.journal import Entry, Journal
-from oumi_core.run.keys import RowKeys
+from oumi_core.run.keys import DIGEST_BYTES, RowKeys
 from oumi_core.run.output import line_of, write_outputs
 from oumi_core.run.record import record_of, restored
 from oumi_core.run.rows import Rows
+from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
     from oumi_core.run.journal import Stored
     from oumi_core.run.plan import Plan
     from oumi_core.run.row import Row
     from oumi_core.types.conversation import Conversation
-    from oumi_core.types.result import Result
 
 __all__ = ["Output", "Prepared", "ResumableRows"]
 
@@ -30,16 +34,18 @@ class Prepared:
     """A row of the input, and what the journal has for it.
 
     Attributes:
+        index: its place in the input.
         conversation: the row.
         digest: its key.
-        replaces: the failure of an earlier run that is tried again; None if there is none.
-        result: the earlier result that stands; None if the row is to be answered.
+        stored: what an earlier run had for it; None if there is nothing.
+        refused: why it cannot be sent or written; None if it can.
     """
 
+    index: int
     conversation: Conversation
     digest: bytes
-    replaces: int | None = None
-    result: Result | None = None
+    stored: Stored | None = None
+    refused: Failure | None = None
 
 
 @attrs.frozen
@@ -60,7 +66,7 @@ class Output:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, row: Row, plan: Plan, rows: Iterable[Conversation] | AsyncIterable[Conversation]
+        self, plan: Plan, rows: Iterable[Conversation] | AsyncIterable[Conversation]
     ) -> AsyncIterator[ResumableRows]:
         """The rows' way through the journal, which is closed afterwards.
 
@@ -72,7 +78,7 @@ class Output:
             if self.fresh:
                 await asyncio.to_thread(journal.forget)
             keys = RowKeys(self.engine_name, plan)
-            yield ResumableRows(rows, row, keys, journal, retry_failed=self.retry_failed)
+            yield ResumableRows(rows, keys, journal, retry_failed=self.retry_failed)
         finally:
             await journal.close()
 
@@ -83,14 +89,12 @@ class ResumableRows(Rows[Prepared]):
     def __init__(
         self,
         rows: Iterable[Conversation] | AsyncIterable[Conversation],
-        row: Row,
         keys: RowKeys,
         journal: Journal,
         *,
         retry_failed: bool,
     ) -> None:
         self._rows = rows
-        self._row = row
         self._keys = keys
         self._journal = journal
         self._retry_failed = retry_failed
@@ -111,53 +115,59 @@ class ResumableRows(Rows[Prepared]):
             index += 1
 
     def _prepared(self, index: int, conversation: Conversation) -> Prepared:
-        digest = self._keys.of(conversation)
+        try:
+            digest = self._keys.of(conversation)
+            if conversation.metadata or conversation.extra:
+                conversation_line(conversation)  # before it is paid for: can it be written?
+        except _UNWRITABLE as error:
+            reason = f"the row cannot be written as JSON: {_first_fault(error)}"
+            refused = Failure(FailureKind.BAD_REQUEST, reason)
+            return Prepared(index, conversation, bytes(DIGEST_BYTES), None, refused)
         stored = self._journal.find(digest) if self._journal.resumes else None
-        if stored is None:
-            return Prepared(conversation, digest)
-        result = self._standing(stored, index, conversation)
-        if result is not None:
-            record = stored.record if stored.ok == result.ok else record_of(result)
-            stored = attrs.evolve(stored, ok=result.ok, line=line_of(result), record=record)
-        # Taken even if it is to be replaced: an equal row must not replace it, too.
-        self._journal.take(stored, index)
-        return Prepared(conversation, digest, None if result else stored.id, result)
+        if stored is not None:
+            # Taken even if it is to be replaced: an equal row must not replace it, too.
+            self._journal.take(stored, index)
+        return Prepared(index, conversation, digest, stored)
 
-    def _standing(self, stored: Stored, index: int, conversation: Conversation) -> Result | None:
-        """The stored result if it needs no other attempt, fitted to the row as it is now."""
-        result = restored(stored.record, stored.line, index, conversation)
+    def conversation(self, row: Prepared) -> Conversation:
+        """What a row asks."""
+        return row.conversation
+
+    def known(self, row: Prepared, judge: Row) -> Result | None:
+        """The result of an earlier run if it needs no other attempt, fitted to the row as it is."""
+        if row.refused is not None:
+            return Result(row.index, row.conversation, error=row.refused, attempts=0)
+        if row.stored is None:
+            return None
+        stored = row.stored
+        try:
+            result = restored(stored.record, stored.line, row.index, row.conversation)
+        except (ValueError, KeyError, TypeError):
+            return None  # damaged: as good as none
         if result.completion is not None:
-            judged = self._row.judge(index, conversation, result.completion, result.latency)
+            judged = judge.judge(row.index, row.conversation, result.completion, result.latency)
             if judged.ok:
                 return attrs.evolve(judged, attempts=result.attempts, reused=True)
         if result.error is None or result.error.retryable or self._retry_failed:
             return None
         return result
 
-    def conversation(self, row: Prepared) -> Conversation:
-        """What a row asks."""
-        return row.conversation
-
-    def known(self, row: Prepared) -> Result | None:
-        """The earlier result that stands."""
-        return row.result
-
-    async def keep(self, row: Prepared, result: Result) -> None:
+    async def keep(self, row: Prepared, result: Result) -> Result:
         """Write a result into the journal; it is on disk when this returns.
 
         Raises:
             RunStopped: the disk refused.
         """
-        await self._journal.add(
-            Entry(
-                row.digest,
-                result.index,
-                result.ok,
-                line_of(result),
-                record_of(result),
-                row.replaces,
-            )
-        )
+        try:
+            line, record = line_of(result), record_of(result)
+        except _UNWRITABLE as error:
+            result, line, record = _unwritable(row, result, error)
+        stored = row.stored
+        if stored is not None and (stored.ok, stored.line) == (result.ok, line) and result.reused:
+            return result
+        replaces = None if stored is None else stored.id
+        await self._journal.add(Entry(row.digest, result.index, result.ok, line, record, replaces))
+        return result
 
     async def write_outputs(self, output_path: str) -> None:
         """Write the output file, and that of the failed rows; for a run that saw every row.
@@ -166,3 +176,24 @@ class ResumableRows(Rows[Prepared]):
             RunStopped: the disk refused.
         """
         await asyncio.to_thread(write_outputs, self._journal, output_path)
+
+
+_UNWRITABLE = (DataError, TypeError, ValueError, AttributeError, RecursionError)
+"""What writing a value as JSON may raise that JSON has no form for; a row of another type, too."""
+
+
+def _first_fault(error: Exception) -> str:
+    return error.faults[0] if isinstance(error, DataError) else type(error).__name__
+
+
+def _unwritable(row: Prepared, result: Result, error: Exception) -> tuple[Result, bytes, bytes]:
+    """A failure in the place of a result that cannot be written, and how it is written."""
+    failure = result.error or Failure(
+        FailureKind.INVALID_OUTPUT,
+        f"the answer cannot be written as JSON: {_first_fault(error)}",
+    )
+    failed = Result(
+        row.index, row.conversation, error=failure, attempts=result.attempts, latency=result.latency
+    )
+    line = msgspec.json.encode({"failure": {**failure.to_dict(), "index": row.index}}) + b"\n"
+    return failed, line, record_of(failed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ from oumi_core.engine import Request
 from oumi_core.errors import EngineError
 from oumi_core.guided.decoder import Accepted, Fault, Refusal
 from oumi_core.types.completion import Completion, FinishReason
+from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
-    from oumi_core.types.conversation import Conversation, Message
+    from oumi_core.types.conversation import Message
 
 __all__ = ["Row", "classified"]
 
@@ -41,19 +43,26 @@ class Row:
         Raises nothing but a cancellation.
         """
         started = time.perf_counter()
+        error: BaseException
         try:
             completion = await self._engine.complete(request or self.request(index, conversation))
             if not isinstance(completion, Completion):
                 raise TypeError(type(completion).__name__)  # noqa: TRY301 - the engine's defect
             return self.judge(index, conversation, completion, time.perf_counter() - started)
-        except Exception as error:  # noqa: BLE001 - engines and decoders are strangers' code
-            return Result(
-                index,
-                conversation,
-                error=classified(self._engine, error),
-                latency=time.perf_counter() - started,
-                exception=None if isinstance(error, EngineError) else error,
-            )
+        except asyncio.CancelledError as canceled:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            error = canceled  # nobody canceled this row: something inside the engine was
+        except (Exception, SystemExit, KeyboardInterrupt) as raised:  # noqa: BLE001 - strangers' code
+            error = raised
+        return Result(
+            index,
+            conversation,
+            error=classified(self._engine, error),
+            latency=time.perf_counter() - started,
+            exception=None if isinstance(error, EngineError) else error,
+        )
 
     def request(self, index: int, conversation: Conversation) -> Request:
         """What is sent for a row.
@@ -61,6 +70,9 @@ class Row:
         Raises:
             EngineError: the row holds something that this engine cannot take.
         """
+        if not isinstance(conversation, Conversation):
+            kind = type(conversation).__name__  # type: ignore[unreachable]  # of untyped callers
+            raise _refused(f"the row is a {kind}, not a Conversation; see Conversation.from_dict")
         if not conversation.messages:
             raise _refused("the conversation has no messages")
         if not self._capabilities.images and _has_images(conversation):
@@ -156,10 +168,15 @@ def _has_images(conversation: Conversation) -> bool:
     )
 
 
-def classified(engine: Engine, error: Exception) -> Failure:
+def classified(engine: Engine, error: BaseException) -> Failure:
     """What the engine says that an exception of its own means."""
+    if not isinstance(error, Exception):
+        return Failure(FailureKind.INTERNAL, f"the engine raised {type(error).__name__}")
     try:
-        return engine.classify(error)
+        failure = engine.classify(error)
+        if isinstance(failure, Failure):
+            return failure
+        raise TypeError(type(failure).__name__)  # noqa: TRY301 - the engine's defect, as below
     except Exception as defect:  # noqa: BLE001 - as above: a stranger's code
         return Failure(
             FailureKind.INTERNAL,

@@ -10,6 +10,7 @@ from oumi_core.types.conversation import Conversation
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
+    from oumi_core.run.row import Row
     from oumi_core.types.result import Result
 
 __all__ = ["PlainRows", "Rows"]
@@ -29,12 +30,12 @@ class Rows(ABC, Generic[T]):
         """What a row asks."""
 
     @abstractmethod
-    def known(self, row: T) -> Result | None:
-        """The result that a row has already; None if it is to be sent."""
+    def known(self, row: T, judge: Row) -> Result | None:
+        """The result that a row has already, as `judge` sees it; None if it is to be sent."""
 
     @abstractmethod
-    async def keep(self, row: T, result: Result) -> None:
-        """Make sure that a result is not lost, before it is handed out."""
+    async def keep(self, row: T, result: Result) -> Result:
+        """Make sure that a result is not lost, before it is handed out: as it was kept."""
 
 
 class PlainRows(Rows[Conversation]):
@@ -51,9 +52,10 @@ class PlainRows(Rows[Conversation]):
         """The row itself."""
         return row
 
-    def known(self, row: Conversation) -> Result | None:  # noqa: ARG002 - it is known of none
+    def known(self, row: Conversation, judge: Row) -> Result | None:  # noqa: ARG002 - of none
         """None."""
         return None
 
-    async def keep(self, row: Conversation, result: Result) -> None:
-        """Nothing: whoever takes the result keeps it."""
+    async def keep(self, row: Conversation, result: Result) -> Result:  # noqa: ARG002 - needs no row
+        """The result as it is: whoever takes it keeps it."""
+        return result

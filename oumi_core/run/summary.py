@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from oumi_core.errors import ConfigError, OumiError, PluginError
+
 if TYPE_CHECKING:
     from oumi_core.types.failure import Failure, FailureKind
     from oumi_core.types.result import Result
@@ -46,6 +48,8 @@ class Summary:
         stopped_by: the failure that ended the run early; None if none did.
         interrupted: True if the run was asked to stop before its last row.
         unsupported: generation parameters that the engine did not honour.
+        reused: rows among these whose answer an earlier run had; their tokens are not counted.
+        error: what the run itself raised; None if it did not.
     """
 
     rows: int
@@ -57,10 +61,16 @@ class Summary:
     stopped_by: Failure | None
     interrupted: bool
     unsupported: tuple[str, ...]
+    reused: int = 0
+    error: OumiError | None = None
 
     @property
     def exit_code(self) -> int:
         """What a program that did only this run should end with; see `ExitCode`."""
+        if isinstance(self.error, ConfigError | PluginError):
+            return ExitCode.WRONG_USE
+        if self.error is not None:
+            return ExitCode.STOPPED
         if self.stopped_by is not None:
             return ExitCode.STOPPED
         if self.interrupted:
@@ -73,6 +83,7 @@ class Summary:
             **attrs.asdict(self, recurse=False),
             "failed": {kind.value: count for kind, count in self.failed.items()},
             "stopped_by": self.stopped_by.to_dict() if self.stopped_by else None,
+            "error": None if self.error is None else str(self.error),
             "exit_code": self.exit_code,
         }
 
@@ -83,19 +94,24 @@ class Tally:
     def __init__(self, unsupported: tuple[str, ...] = ()) -> None:
         self.stopped_by: Failure | None = None
         self.interrupted = False
+        self.error: OumiError | None = None
+        self.rows = 0
+        self._reused = 0
         self._unsupported = unsupported
         self._started = time.monotonic()
         self._ended: float | None = None
-        self._rows = 0
         self._failed: Counter[FailureKind] = Counter()
         self._prompt_tokens = 0
         self._completion_tokens = 0
 
     def add(self, result: Result) -> None:
         """Count one row's outcome."""
-        self._rows += 1
+        self.rows += 1
         if result.error is not None:
             self._failed[result.error.kind] += 1
+        if result.reused:
+            self._reused += 1
+            return
         usage = result.usage
         if usage is not None:
             self._prompt_tokens += usage.prompt_tokens
@@ -109,8 +125,8 @@ class Tally:
     def summary(self) -> Summary:
         """What has been counted so far."""
         return Summary(
-            rows=self._rows,
-            succeeded=self._rows - self._failed.total(),
+            rows=self.rows,
+            succeeded=self.rows - self._failed.total(),
             failed=dict(self._failed),
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion_tokens,
@@ -118,4 +134,6 @@ class Tally:
             stopped_by=self.stopped_by,
             interrupted=self.interrupted,
             unsupported=self._unsupported,
+            reused=self._reused,
+            error=self.error,
         )

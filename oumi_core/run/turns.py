@@ -22,9 +22,6 @@ __all__ = ["Turn", "Turns"]
 
 T = TypeVar("T")
 
-_EARLY = 0.01
-"""Seconds, longer than a pull looks for further rows before the next one ends it."""
-
 
 @attrs.define
 class Turn(Generic[T]):
@@ -120,19 +117,14 @@ class Turns(Generic[T]):
             self._pull = asyncio.create_task(self._pull_rows())
 
     async def _pull_rows(self) -> None:
-        # A row that came in the pull's first moment must not wait for a slow input's next one:
-        # who writes the input may be waiting for the answer. A later row ends the pull.
-        loop = asyncio.get_running_loop()
-        early = loop.call_later(_EARLY, self._wake_for_ready)
         try:
-            await self._feed.pull()
+            await self._feed.pull(self._row_came)
         finally:
-            early.cancel()
-        self._pull = None
-        self._wake(max(self._feed.ready, 1))
+            self._pull = None
+            self._wake(max(self._feed.ready, 1))
 
-    def _wake_for_ready(self) -> None:
-        self._wake(self._feed.ready)
+    def _row_came(self) -> None:
+        self._wake(1)
 
     async def _wait(self) -> None:
         woken = asyncio.get_running_loop().create_future()
@@ -191,4 +183,4 @@ class Turns(Generic[T]):
         if self._pull is not None:
             self._pull.cancel()
             await asyncio.wait([self._pull])
-        self._feed.close()
+        await self._feed.close()

@@ -1,0 +1,171 @@
+"""A run at work, on the private loop: from rows to results."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from oumi_core.errors import OumiError
+from oumi_core.run.attempts import Again, Attempts
+from oumi_core.run.feed import Feed
+from oumi_core.run.progress_file import Progress, reported
+from oumi_core.run.row import Row
+from oumi_core.run.rows import PlainRows
+from oumi_core.run.summary import Tally
+from oumi_core.run.turns import Turn, Turns
+from oumi_core.run.workers import work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+
+    from oumi_core.engine import Engine
+    from oumi_core.run.plan import Plan
+    from oumi_core.run.resume import Output
+    from oumi_core.run.rows import Rows
+    from oumi_core.run.source import Source
+    from oumi_core.types.result import Result
+
+    Deliver = Callable[[Result], Coroutine[Any, Any, None]]
+
+__all__ = ["Execution"]
+
+T = TypeVar("T")
+
+
+class Execution:
+    """What a `Run` does, apart from the `Run` that its caller holds.
+
+    Nothing here refers to the `Run`, so that one that is dropped can be noticed and canceled.
+
+    Attributes:
+        plan: what to do.
+        tally: what was done so far.
+        total: the number of rows, from the start on where it can be known; else None.
+        num_workers: rows in flight; None until the start if the engine decides it.
+        home: the loop in which an awaited input lives; None if there is none but the private one.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        engine: Callable[[Plan], AbstractAsyncContextManager[Engine]],
+        source: Source,
+        output: Output | None,
+        progress_path: str | None,
+    ) -> None:
+        self.plan = plan
+        self.tally = Tally(plan.unsupported)
+        self.total: int | None = None
+        self.num_workers: int | None = plan.num_workers
+        self.home: asyncio.AbstractEventLoop | None = None
+        self._engine = engine
+        self._source = source
+        self._output = output
+        self._progress_path = progress_path
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._turns: Turns[Any] | None = None
+        self._paused = False
+
+    async def execute(self, deliver: Deliver) -> None:
+        """Run every row, and deliver each result as it finishes.
+
+        Raises:
+            OumiError: the input cannot be read, the engine cannot be brought up, the disk refuses.
+        """
+        self._loop = asyncio.get_running_loop()
+        try:
+            async with reported(self._progress_path, self._progress):
+                await self._execute(deliver)
+        except OumiError as error:
+            self.tally.error = error
+            raise
+        finally:
+            self.tally.end()
+
+    async def _execute(self, deliver: Deliver) -> None:
+        rows, self.total = await self._source.open()
+        if self._output is None:
+            await self._with_engine(PlainRows(rows), deliver)
+            return
+        # The output first: what is wrong with it is said before a model is loaded.
+        async with self._output.opened(self.plan, rows) as resumable:
+            await self._with_engine(resumable, deliver)
+            if not self.is_cut():
+                await resumable.write_outputs(self._output.path)
+
+    async def _with_engine(self, rows: Rows[T], deliver: Deliver) -> None:
+        async with self._engine(self.plan) as engine:
+            self.num_workers = self.plan.num_workers or engine.num_workers
+            row = Row(engine, self.plan)
+            attempts = Attempts(row, engine, self.plan, self.num_workers)
+            await self._work(rows, row, attempts, deliver)
+
+    async def _work(self, rows: Rows[T], row: Row, attempts: Attempts, deliver: Deliver) -> None:
+        workers = self.num_workers or 1
+        self._turns = turns = Turns(Feed(rows.prepared(), self.home), most_waiting=workers)
+
+        async def serve(turn: Turn[T]) -> None:
+            result = rows.known(turn.row, row)
+            if result is None:
+                outcome = await attempts.send(turn, rows.conversation(turn.row))
+                if isinstance(outcome, Again):
+                    turns.again(turn, outcome.after)
+                    return
+                result = outcome
+            # A row that met what stopped the run is no failure of its own: it stays to be done.
+            if result.ok or attempts.stopped_by is None:
+                result = await rows.keep(turn.row, result)
+            self.tally.add(result)
+            if attempts.stopped_by is not None:
+                self.tally.stopped_by = attempts.stopped_by
+                turns.stop()
+            turns.done()
+            await deliver(result)
+
+        if self.tally.interrupted:
+            turns.stop()
+        if self._paused:
+            turns.pause()
+        try:
+            await work(turns, serve, min(workers, self.total or workers))
+        finally:
+            await turns.close()
+            self._turns = None
+
+    def is_cut(self) -> bool:
+        """True if the run ended before its last row."""
+        tally = self.tally
+        return tally.stopped_by is not None or (tally.interrupted and tally.rows != self.total)
+
+    # From any thread.
+
+    def stop(self) -> None:
+        """Start no further row."""
+        self.tally.interrupted = True
+        self._tell(Turns.stop)
+
+    def pause(self) -> None:
+        """Start no further row until `resume`."""
+        self._paused = True
+        self._tell(Turns.pause)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._paused = False
+        self._tell(Turns.resume)
+
+    def _tell(self, what: Callable[[Turns[Any]], None]) -> None:
+        loop, turns = self._loop, self._turns
+        if loop is not None and turns is not None:
+            loop.call_soon_threadsafe(what, turns)
+
+    @property
+    def in_flight(self) -> int:
+        """Rows that workers are at."""
+        turns = self._turns
+        return 0 if turns is None else turns.out
+
+    def _progress(self) -> Progress:
+        summary = self.tally.summary()
+        return Progress(self.total, summary.succeeded, summary.rows - summary.succeeded)
