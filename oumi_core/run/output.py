@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from oumi_core.run.journal import Journal
     from oumi_core.types.result import Result
 
-__all__ = ["failed_path", "line_of", "write_outputs"]
+__all__ = ["failed_path", "line_of", "temporary_path", "write_outputs"]
 
 
 def failed_path(output_path: str) -> Path:
-    """Where the rows of `output_path` that failed are written."""
-    return Path(f"{output_path}.failed.jsonl")
+    """Where the rows of `output_path` that failed are written: beside the file itself.
+
+    Where `output_path` is a symbolic link, the file is what it leads to.
+    """
+    target = os.path.realpath(output_path) if Path(output_path).is_symlink() else output_path
+    return Path(f"{target}.failed.jsonl")
+
+
+def temporary_path(path: Path) -> Path:
+    """Where a file is written before it takes its place at `path`."""
+    return Path(f"{path}.tmp")
 
 
 def line_of(result: Result) -> bytes:
@@ -54,7 +63,7 @@ def write_outputs(journal: Journal, output_path: str) -> None:
 
 
 def _write(lines: Iterable[bytes], path: Path, *, keep_empty: bool) -> None:
-    temporary = Path(f"{path}.tmp")
+    temporary = temporary_path(path)
     with temporary.open("wb") as file:
         file.writelines(lines)
         file.flush()

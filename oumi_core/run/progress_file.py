@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from oumi_core.errors import ConfigError
+from oumi_core.run.output import temporary_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -96,6 +97,6 @@ def _try_to_write(path: Path, progress: Progress) -> bool:
 def _write(path: Path, progress: Progress) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fields = {**attrs.asdict(progress), "updated_at": datetime.now(UTC).isoformat()}
-    temporary = Path(f"{path}.tmp")
+    temporary = temporary_path(path)
     temporary.write_text(json.dumps(fields) + "\n", encoding="utf-8")
     temporary.replace(path)

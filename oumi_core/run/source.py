@@ -26,11 +26,14 @@ class Source:
 
     Attributes:
         rows: the conversations, if they are not in a file.
-        path: the file; None if they are not.
+        path: the file, as it was given; None if they are not.
+        place: the same, absolute since then: a later change of the working directory does not
+            move it.
     """
 
     rows: Iterable[Conversation] | AsyncIterable[Conversation] = ()
     path: Path | None = None
+    place: Path | None = None
 
     @classmethod
     def of(
@@ -45,17 +48,9 @@ class Source:
         if given is None:
             raise ConfigError("input_path: missing; give conversations or a file of them")
         if isinstance(given, str | os.PathLike):
-            return cls(path=Path(given))
+            path = Path(given)
+            return cls(path=path, place=path.absolute())
         return cls(given)
-
-    def check_apart_from(self, output_path: str) -> None:
-        """Refuse an output that would overwrite the input.
-
-        Raises:
-            ConfigError: they are the same file.
-        """
-        if self.path is not None and self.path.resolve() == Path(output_path).resolve():
-            raise ConfigError(f"output_path: {output_path} is the input; choose another path")
 
     async def open(self) -> tuple[Iterable[Conversation] | AsyncIterable[Conversation], int | None]:
         """The rows, and how many there are where that is known.
@@ -63,7 +58,17 @@ class Source:
         Raises:
             DataError: the file has faults; all of them, before the first row is handed out.
         """
-        if self.path is not None:
-            total = await asyncio.to_thread(check_conversations, self.path)
-            return read_conversations(self.path), total
+        if self.path is not None and self.place is not None:
+            total = await asyncio.to_thread(_check, self.path, self.place)
+            return read_conversations(self.place), total
         return self.rows, len(self.rows) if isinstance(self.rows, list | tuple) else None
+
+
+def _check(path: Path, place: Path) -> int:
+    """Count the rows of a file.
+
+    Raises:
+        DataError: the file has faults; all of them.
+    """
+    # Faults name the file as its user did, unless that has come to be the name of another one.
+    return check_conversations(path if path.absolute() == place else place)
