@@ -56,7 +56,8 @@ class Source:
         """The rows, and how many there are where that is known.
 
         Raises:
-            DataError: the file has faults; all of them, before the first row is handed out.
+            DataError: the file has faults; all of them, before the first row is handed out. What
+                can be read only once, such as a pipe, is not looked at here: the rows raise it.
         """
         if self.path is not None and self.place is not None:
             total = await asyncio.to_thread(_check, self.path, self.place)
@@ -64,11 +65,13 @@ class Source:
         return self.rows, len(self.rows) if isinstance(self.rows, list | tuple) else None
 
 
-def _check(path: Path, place: Path) -> int:
-    """Count the rows of a file.
+def _check(path: Path, place: Path) -> int | None:
+    """Count the rows of a file; None for what can be read only once.
 
     Raises:
         DataError: the file has faults; all of them.
     """
+    if place.exists() and not (place.is_file() or place.is_dir()):
+        return None
     # Faults name the file as its user did, unless that has come to be the name of another one.
     return check_conversations(path if path.absolute() == place else place)

@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -272,3 +273,50 @@ def test_faults_name_the_input_as_it_was_given(
         monkeypatch.chdir("/")
         with pytest.raises(DataError, match=rf"^{tmp_path}/in\.jsonl:1: "):
             list(run)
+
+
+# An input that can be read only once.
+
+
+def fed(path: Path | int, text: str) -> threading.Thread:
+    """Writes into a pipe, from its first reader on."""
+
+    def write() -> None:
+        with open(path, "w") as file:  # noqa: PTH123 - it may be a descriptor
+            file.write(text)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("output", ["out.jsonl", None])
+def test_rows_of_a_named_pipe_are_answered(tmp_path: Path, output: str | None) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = fed(pipe, ROWS)
+    results = answered(pipe, output and tmp_path / output)
+    writer.join()
+    assert sorted(result.text for result in results) == ["one", "two"]
+
+
+def test_rows_of_a_process_substitution_are_answered() -> None:
+    reading, writing = os.pipe()
+    writer = fed(writing, ROWS)
+    results = answered(f"/dev/fd/{reading}")
+    writer.join()
+    os.close(reading)
+    assert sorted(result.text for result in results) == ["one", "two"]
+
+
+def test_a_fault_in_a_pipe_stops_the_run_after_the_rows_before_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = fed(pipe, ROWS + "{oops\n")
+    seen: list[str | None] = []
+    with get_engine("echo", model="m") as engine:
+        run = engine.run(pipe)
+        with pytest.raises(DataError, match="pipe:3: "):
+            seen.extend(result.text for result in run)
+    writer.join()
+    assert set(seen) == {"one", "two"}
