@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,11 +9,11 @@ import msgspec
 
 from oumi_core.errors import ConfigError
 from oumi_core.guided.constraint import Choice, Constraint, JsonSchema, Regex
+from oumi_core.guided.json_check import faults_under
+from oumi_core.guided.patterns import Pattern, UndecidedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from jsonschema.protocols import Validator
 
 __all__ = ["Accepted", "Fault", "checker_for"]
 
@@ -65,37 +64,20 @@ def checker_for(constraint: Constraint) -> Callable[[str], Accepted | Fault]:
 
 
 def _json_checker(constraint: JsonSchema) -> Callable[[str], Accepted | Fault]:
-    validator = _validator(constraint.schema)
+    faults = faults_under(constraint.schema)
 
     def check(text: str) -> Accepted | Fault:
         try:
             value = msgspec.json.decode(text)
-            fault = next(validator.iter_errors(value), None)
-        except msgspec.DecodeError as error:
-            return Fault(f"is not JSON: {error}")
-        except UnicodeEncodeError as error:
-            return _no_unicode(error)
-        except RecursionError:
-            return Fault("is nested too deeply to be checked")
-        except OverflowError as error:  # `multipleOf` of a fraction, and 400 digits
-            return Fault(f"holds a number that cannot be checked: {error}")
+            fault = next(faults(value), None)
+        except _NO_VERDICT as error:
+            return Fault(_in_words(error))
         if fault is not None:
             where = "/".join(str(part) for part in fault.absolute_path)
             return Fault(f"does not fit the schema at /{where}: {fault.message[:_SHOWN]}")
         return _as_class(value, text, constraint.type)
 
     return check
-
-
-def _validator(schema: dict[str, Any] | bool) -> Validator:
-    # Import on use: jsonschema costs 90 ms, and most runs have no schema.
-    from jsonschema.validators import validator_for  # noqa: PLC0415
-    from referencing import Registry  # noqa: PLC0415
-
-    # An empty registry: jsonschema would otherwise fetch a `$ref` from the network.
-    registry: Registry[Any] = Registry()
-    validator: Validator = validator_for(schema)(schema, registry=registry)
-    return validator
 
 
 def _as_class(value: Any, text: str, cls: type[Any] | None) -> Accepted | Fault:
@@ -112,16 +94,40 @@ def _as_class(value: Any, text: str, cls: type[Any] | None) -> Accepted | Fault:
         return Fault(f"does not make a {cls.__name__}: {what[:_SHOWN]}")
 
 
-def _no_unicode(error: UnicodeEncodeError) -> Fault:
-    return Fault(f"holds half a character, a lone surrogate, at character {error.start}")
+_NO_VERDICT = (
+    msgspec.DecodeError,
+    OverflowError,  # `multipleOf` of a fraction, and 400 digits
+    RecursionError,
+    UndecidedError,
+    UnicodeEncodeError,
+)
+"""What a check raises for some texts. They are the model's words, so that the row fails by them."""
+
+
+def _in_words(error: Exception) -> str:
+    match error:
+        case msgspec.DecodeError():
+            words = f"is not JSON: {error}"
+        case RecursionError():
+            words = "is nested too deeply to be checked"
+        case UndecidedError():
+            words = f"could not be matched against the regular expression: {error}"
+        case UnicodeEncodeError():
+            words = f"holds half a character, a lone surrogate, at character {error.start}"
+        case _:
+            words = f"holds a number that cannot be checked: {error}"
+    return words
 
 
 def _regex_checker(pattern: str) -> Callable[[str], Accepted | Fault]:
-    compiled = re.compile(pattern)
+    compiled = Pattern(pattern)
 
     def check(text: str) -> Accepted | Fault:
-        if compiled.fullmatch(text):
-            return Accepted(text)
+        try:
+            if compiled.fullmatch(text):
+                return Accepted(text)
+        except UndecidedError as error:
+            return Fault(_in_words(error))
         return Fault(f"does not match the regex {pattern!r}"[:_SHOWN])
 
     return check
@@ -163,7 +169,7 @@ def _grammar_checker(gbnf: str) -> Callable[[str], Accepted | Fault]:
         try:
             data = text.encode()
         except UnicodeEncodeError as error:
-            return _no_unicode(error)
+            return Fault(_in_words(error))
         taken = matcher.try_consume_tokens(list(data))
         if taken < len(data):
             at = len(data[:taken].decode(errors="ignore"))
