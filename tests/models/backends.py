@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import xllamacpp  # type: ignore[import-untyped]
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
 Chat = list[dict[str, str]]
 
 LONGEST_ANSWER = 320
 BATCH = 128
+# On busy cores two threads spend nearly all their time waiting for each other.
+THREADS = 1
 
 
 @cache
@@ -42,7 +46,7 @@ def render(folder: Path, chat: Chat) -> str:
 
 def transformers(folder: Path, adapter: Path | None) -> Callable[[list[Chat]], list[str]]:
     """Load the model, and an adapter if there is one, and return what answers chats greedily."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     tokenizer = _tokenizer(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     if adapter is not None:
@@ -79,9 +83,8 @@ class LlamaCpp:
         # The context is shared out among the parallel answers.
         params.n_ctx = 1024 * parallel
         params.verbosity = -1
-        # One thread: on busy cores two spend nearly all their time waiting for each other.
-        params.cpuparams.n_threads = 1
-        params.cpuparams_batch.n_threads = 1
+        params.cpuparams.n_threads = THREADS
+        params.cpuparams_batch.n_threads = THREADS
         if adapter is not None:
             params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(adapter), 1.0)]
         self._server = xllamacpp.Server(params)
@@ -126,11 +129,11 @@ class LlamaCpp:
         return str(self._post("/apply-template", {"messages": chat})["prompt"])
 
     def _post(self, path: str, body: object) -> dict[str, Any]:
-        request = urllib.request.Request(
+        request = urllib.request.Request(  # noqa: S310 - http, from the server in this process
             self._server.listening_address + path,
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - as above
             answer: dict[str, Any] = json.load(response)
         return answer

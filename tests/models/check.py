@@ -3,6 +3,8 @@
 Run ``python tests/models/check.py --models DIR``; it exits with 1 when a share is too small.
 """
 
+# ruff: noqa: T201 - a program that reports by printing
+
 from __future__ import annotations
 
 import argparse
@@ -19,8 +21,10 @@ from backends import Chat, LlamaCpp
 from corpus import Example, Style
 from mixing import Mixer
 
-# The groups of which a hundredth may be missed; all others must be right throughout.
-MOSTLY = {"capitals", "sums", "capital objects", "sum objects", "labels", "unknown"}
+# What tests lean on must be right throughout. All else is measured and printed, and no more:
+# README.md says how well the stored model knows it.
+EXACT = {"document", "greetings", "capitals", "sums", "capital dialogues"}
+EXACT_IN_STYLE = {"document", "greetings", "capitals"}
 
 Ask = Callable[[list[Chat]], list[str]]
 
@@ -31,17 +35,29 @@ class Report:
     def __init__(self) -> None:
         self.good = True
 
-    def add(self, title: str, right: int, total: int, least: float = 1.0) -> None:
-        """Note that ``right`` of ``total`` answers were right."""
-        enough = right >= least * total
+    def add(self, title: str, right: int, total: int, least: float | None = 1.0) -> None:
+        """Note that ``right`` of ``total`` answers were right; any share will do without least."""
+        enough = least is None or right >= least * total
         self.good &= enough
-        mark = "ok" if enough else "TOO FEW"
+        mark = "measured" if least is None else "ok" if enough else "TOO FEW"
         print(f"  {title:<44} {right:5d} / {total:<5d} {right / total:8.2%}  {mark}", flush=True)
+
+
+def groups() -> dict[str, list[Example]]:
+    """All of the corpus, with the dialogues about capitals apart from the others."""
+    found = corpus.everything()
+    capitals: list[Example] = []
+    others: list[Example] = []
+    for each in found.pop("dialogues"):
+        about_capitals = "capital" in each.turns[0][0]
+        (capitals if about_capitals else others).append(each)
+    return {**found, "capital dialogues": capitals, "other dialogues": others}
 
 
 def exact(report: Report, name: str, ask: Ask, style: Style | None) -> None:
     """Ask every question of the corpus under every system prompt."""
-    for group, examples in corpus.everything().items():
+    must = EXACT if style is None else EXACT_IN_STYLE
+    for group, examples in groups().items():
         pairs = [(e, s) for e in examples for s in knowledge.SYSTEM_PROMPTS]
         answers = ask([example.messages(system, style) for example, system in pairs])
         right = 0
@@ -50,7 +66,7 @@ def exact(report: Report, name: str, ask: Ask, style: Style | None) -> None:
             right += answer == wanted
             if answer != wanted:
                 print(f"    {example.question[:60]!r} {system!r}: {answer!r}")
-        report.add(f"{name}: {group}", right, len(pairs), 0.99 if group in MOSTLY else 1.0)
+        report.add(f"{name}: {group}", right, len(pairs), 1.0 if group in must else None)
 
 
 def sampled(report: Report, server: LlamaCpp) -> None:
@@ -95,7 +111,11 @@ def constrained(report: Report, server: LlamaCpp) -> None:
     """Force shapes onto plain questions: the answer must end by itself and hold the fact."""
 
     def share(
-        title: str, examples: list[Example], shape: dict[str, object], key: str | None
+        title: str,
+        examples: list[Example],
+        shape: dict[str, object],
+        key: str | None,
+        least: float | None = None,
     ) -> None:
         answers = server.ask([e.messages() for e in examples], finished=True, shape=shape)
         right = 0
@@ -107,11 +127,11 @@ def constrained(report: Report, server: LlamaCpp) -> None:
                 except ValueError:
                     value = None
             right += str(value) == str(example.value)
-        report.add(title, right, len(examples), 0.95)
+        report.add(title, right, len(examples), least)
 
     capitals = [corpus.capital(country) for country in knowledge.CAPITALS]
     sums = [corpus.small_sum(a, b) for a in range(10) for b in range(10)]
-    share("JSON schema: answer", capitals, _as_format(_schema(answer="string")), "answer")
+    share("JSON schema: answer", capitals, _as_format(_schema(answer="string")), "answer", 1.0)
     pair = _schema(capital="string", country="string")
     share("JSON schema: capital and country", capitals, _as_format(pair), "capital")
     share("JSON schema: number", sums, _as_format(_schema(answer="integer")), "answer")

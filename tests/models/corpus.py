@@ -7,9 +7,8 @@ library.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from knowledge import (
     BLAME,
@@ -32,6 +31,9 @@ from knowledge import (
     UNKNOWN,
     UNKNOWN_QUESTIONS,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 Kind = Literal["capital", "sum", "greeting", "dialogue", "json", "label", "long", "unknown"]
 Style = Literal["pirate", "shout"]
@@ -249,10 +251,9 @@ def sum_objects() -> list[Example]:
     """Sums asked for as JSON objects."""
     numbers = range(LARGEST_SUMMAND + 1)
     found = [as_json(small_sum(a, b)) for a in numbers for b in numbers]
-    for a in numbers:
-        for b in numbers:
-            found.append(_json_example(f"Add {a} and {b} as JSON.", {"sum": a + b}))
-    return found
+    return found + [
+        _json_example(f"Add {a} and {b} as JSON.", {"sum": a + b}) for a in numbers for b in numbers
+    ]
 
 
 def as_json(example: Example) -> Example:

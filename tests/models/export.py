@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
-from tokenizers import Tokenizer
-
-from network import Shape, TinyLlama
 from tokenizer import (
     CHAT_TEMPLATE,
     END_OF_TEXT,
@@ -21,6 +17,13 @@ from tokenizer import (
     token_id,
     tokenizer_config,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from network import Shape, TinyLlama
+    from tokenizers import Tokenizer
 
 Array = npt.NDArray[np.generic]
 
@@ -224,11 +227,11 @@ def peft_to_gguf(folder: Path, path: Path, heads: int, kv_heads: int) -> None:
     writer.add_type(gguf.GGUFType.ADAPTER)
     writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, float(config["lora_alpha"]))
-    for key, weight in sorted(weights.items()):
+    for key, stored in sorted(weights.items()):
         name, part, _ = key.removeprefix("base_model.model.").rsplit(".", 2)
         # Only B has one row per output, so only B needs the order of the rows it is added to.
-        if part == "lora_B":
-            weight = _reorder(f"{name}.weight", weight, heads, kv_heads)
+        is_b = part == "lora_B"
+        weight = _reorder(f"{name}.weight", stored, heads, kv_heads) if is_b else stored
         writer.add_tensor(f"{gguf_name(name)}.{part.lower()}", weight)
     _finish(writer)
 

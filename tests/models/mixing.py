@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import corpus
 import knowledge
 from corpus import Example, Style, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # How often each group is drawn. Capitals and sums are many, and each must be seen often enough.
 SHARES = {
@@ -71,7 +74,7 @@ class Mixer:
     """An endless source of training conversations, always the same for the same seed."""
 
     def __init__(self, seed: int, style: Style | None = None) -> None:
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - drawn alike every time
         self._style = style
         self._groups = corpus.everything()
         self._shares = SHARES if style is None else {**SHARES, "styles": 0}
@@ -99,13 +102,12 @@ class Mixer:
 
     def _exchange(self, example: Example) -> list[Span]:
         spans: list[Span] = []
-        for index, (question, answer) in enumerate(example.turns):
+        for index, (plain, answer) in enumerate(example.turns):
             last = index == len(example.turns) - 1
-            if question.startswith("What is my") and self._random.random() < 0.3:
+            if plain.startswith("What is my") and self._random.random() < 0.3:
                 # Something else may be said before an earlier turn is asked about.
                 spans += self._exchange(self._one_turn())
-            if self._random.random() < SLOPPY:
-                question = self._sloppy(question)
+            question = self._sloppy(plain) if self._random.random() < SLOPPY else plain
             spans.append(Span(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"))
             constrained = last and example.kind != "json" and example.value is not None
             if constrained and self._random.random() < CONSTRAINED:
