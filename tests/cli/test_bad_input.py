@@ -22,8 +22,8 @@ CONFIGS = {
         "c.yaml: 2 faults:\n  generation.temperature: ",
     ),
     "not-installed": (
-        "engine: openai\nmodel: {model_name: m}\n",
-        "engine 'openai' needs: pip install oumi-openai",
+        "engine: vllm\nmodel: {model_name: m}\n",
+        "engine 'vllm' needs: pip install oumi-vllm[cuda]",
     ),
     "unknown-engine": (
         "engine: stagee\nmodel: {model_name: m}\n",

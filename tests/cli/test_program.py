@@ -127,7 +127,7 @@ def test_a_terminal_gets_a_table_and_what_else_could_be_installed(here: Any) -> 
     with here.on_terminal("engines", OUMI_DISABLE_PLUGINS="stage-wreck") as screen:
         assert screen.end() == 0
         assert "\x1b[32mavailable" in screen.raw
-        assert "pip install oumi-openai" in " ".join(screen.text.split())
+        assert "pip install oumi-vllm[cuda]" in " ".join(screen.text.split())
     with here.on_terminal("engines", NO_COLOR="1") as screen:
         assert screen.end() == 0
         assert "\x1b[32m" not in screen.raw
@@ -141,9 +141,9 @@ def test_a_good_config_is_described(here: Any) -> None:
         "  model   demo with adapter pirate",
         "  engine  stage (oumi-stage 1.0, available)",
     ]
-    done = here.oumi("config", "check", "stage.yaml", "--engine=openai")
+    done = here.oumi("config", "check", "stage.yaml", "--engine=vllm")
     assert done.code == 0
-    assert "openai: not installed: engine 'openai' needs: pip install oumi-openai" in done.out
+    assert "vllm: not installed: engine 'vllm' needs: pip install oumi-vllm[cuda]" in done.out
 
 
 def test_every_fault_of_a_config_is_listed(here: Any) -> None:
