@@ -134,7 +134,7 @@ def test_an_account_that_is_refused_stops_the_run(here: Any) -> None:
     here.cues("fail auth", *["next"] * 50)
     done = here.oumi(*STAGE, "--num_workers", "1", "--output_path", "out.jsonl")
     assert done.code == 3
-    assert "stopped: the run stopped after 1 rows: auth: on cue\n" in done.err
+    assert "stopped: the run stopped after 1 row: auth: on cue\n" in done.err
     assert done.err.endswith("the same command goes on from here\n")
     assert not (here.folder / "out.jsonl").exists()
 
