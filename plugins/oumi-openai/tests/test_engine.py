@@ -383,10 +383,12 @@ def test_the_list_of_models(started: Started) -> None:
     assert received.headers["openai-organization"] == "org-1"
 
 
-def test_the_list_of_models_on_azure(started: Started) -> None:
+@pytest.mark.parametrize("scheme", ["http://", ""])
+def test_the_list_of_models_on_azure(started: Started, scheme: str) -> None:
     with FaultServer([models("a")]) as server:
         azure = {"azure": {"api_version": "2024-10-21"}}
-        assert listed(started, server.url, engine_args=azure) == ["a"]
+        url = scheme + server.url.removeprefix("http://")
+        assert listed(started, url, engine_args=azure) == ["a"]
     (received,) = server.requests
     assert received.target == "/openai/models?api-version=2024-10-21"
     assert received.headers["api-key"] == "sk-test"

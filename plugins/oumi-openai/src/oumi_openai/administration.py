@@ -103,11 +103,14 @@ class Administration:
                 if name.lower() not in _SET_BY_SDK
             },
         }
+        base, _, query = self.endpoints.chat.partition("?")
         if self.azure is not None:
             return AsyncAzureOpenAI(
-                azure_endpoint=self.azure.endpoint, api_version=self.azure.api_version, **common
+                # As read, with its scheme: the user may have left that out.
+                azure_endpoint=base.partition("/openai/deployments/")[0],
+                api_version=self.azure.api_version,
+                **common,
             )
-        base, _, query = self.endpoints.chat.partition("?")
         pairs = [pair.partition("=")[::2] for pair in query.split("&") if pair]
         return AsyncOpenAI(
             base_url=base.removesuffix("/chat/completions"), default_query=dict(pairs), **common
