@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from oumi_core import InferenceFailed, RunStopped, get_engine
-from oumi_core.configs import InferenceConfig
+from oumi_core.configs import InferenceConfig, ModelParams
 from oumi_core.engine import Engine, Request
 from oumi_core.errors import ConfigError, DataError, EngineError
 from oumi_core.types import Completion, Conversation, Failure, FailureKind, Message
@@ -260,7 +260,7 @@ def test_an_engine_that_does_not_stop_does_not_keep_the_others() -> None:
 
     engine = get_engine(Bad, model="good")
     engine.infer([ask("fast")])
-    engine.infer([ask("fast")], InferenceConfig(model=engine.config.model.__class__("bad")))  # type: ignore[union-attr]
+    engine.infer([ask("fast")], InferenceConfig(model=ModelParams("bad")))
     with pytest.raises(EngineError, match="stuck"):
         engine.close()
     assert Slow.log.count("stop") == 2
