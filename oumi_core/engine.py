@@ -186,11 +186,17 @@ class Engine(ABC):
     def limit_scope(self, model: ModelParams) -> tuple[str | None, ...]:
         """What shares a server's limits: requests of equal scopes are counted together.
 
-        By default the engine's class, its URL and key, and the model.
+        By default the engine's class, its provider, URL and key, and the model. Only a hash of it
+        is kept.
         """
-        remote = self.config.remote_params
-        where = (remote.api_url, remote.api_key) if remote is not None else (None, None)
-        return (type(self).__qualname__, *where, model.model_name)
+        remote, provider = self.config.remote_params, self.config.provider
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            None if provider is None else provider.name,
+            None if remote is None else remote.api_url,
+            None if remote is None else remote.api_key or remote.api_key_env_varname,
+            model.model_name,
+        )
 
     async def list_models(self) -> list[str]:
         """The names of the models that it can be asked for, sorted; its own by default."""

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import traceback
 from typing import TYPE_CHECKING
 
 import attrs
 
 from oumi_core.run.governor import Wish, governor_of
 from oumi_core.run.limits import limits_of
-from oumi_core.run.retry import GiveUp, History, Retry, StopRun
-from oumi_core.types.failure import FailureKind
+from oumi_core.run.retry import GiveUp, History, Retry, StopRun, depends_on_no_row
+from oumi_core.types.conversation import Conversation
+from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
     from typing import Any
 
     from oumi_core.engine import Engine, Request
+    from oumi_core.run.governor import Ticket
     from oumi_core.run.plan import Plan
+    from oumi_core.run.retry import Decision
     from oumi_core.run.row import Row
     from oumi_core.run.turns import Turn
-    from oumi_core.types.conversation import Conversation
-    from oumi_core.types.failure import Failure
-    from oumi_core.types.result import Result
+    from oumi_core.types.completion import Usage
 
 __all__ = ["Again", "Attempts"]
 
 _CHARACTERS_A_TOKEN = 4
 """How prompts are estimated before their tokens are known; settled with the real count."""
-
 
 _ASK_AGAIN = 2
 """So often an answer that is cut, empty or a refusal is asked for again, if that is wanted."""
@@ -47,19 +50,23 @@ class Again:
 class Attempts:
     """Sends the rows of one run, as often as the retry policy says.
 
+    A row has until `row_deadline` after it was first sent. Then it is cut, wherever it is.
+
     Attributes:
         stopped_by: the failure that no other row would escape; None while there is none.
     """
 
     def __init__(self, row: Row, engine: Engine, plan: Plan, num_workers: int) -> None:
-        params = plan.policy.params
+        generation = plan.generation
         self._policy = plan.policy
         self._row = row
+        self._generation = generation
+        self._deadline = math.inf if plan.remote.row_deadline is None else plan.remote.row_deadline
         self._governor = governor_of(engine.limit_scope(plan.model))
-        limits = limits_of(params, num_workers)
-        adaptive = engine.remote and params.use_adaptive_concurrency
-        self._wish = Wish(limits, {"output_tokens": plan.generation.max_new_tokens}, adaptive)
-        generation = plan.generation
+        limits = limits_of(plan.remote, num_workers)
+        self._governor.count(limits)
+        adaptive = engine.remote and plan.remote.use_adaptive_concurrency
+        self._wish = Wish(limits, {}, adaptive)
         self._choices = {
             FailureKind.TRUNCATED: generation.on_truncated,
             FailureKind.EMPTY: generation.on_empty,
@@ -67,36 +74,104 @@ class Attempts:
         }
         guided = generation.guided_decoding
         self._max_reasks = guided.max_reasks if guided is not None else 0
-        self._counts_input = any(limit.unit == "input_tokens" for limit in limits)
         self._succeeded = 0
         self._failed_in_a_row = 0
+        self._alike_in_a_row = 0
         self.stopped_by: Failure | None = None
 
     async def send(self, turn: Turn[Any], conversation: Conversation) -> Result | Again:
         """Try a row once: its result, or when to try it again."""
-        governor = self._governor
-        wish = self._wish_for(conversation) if self._counts_input else self._wish
-        ticket = governor.admit_now(wish) or await governor.admit(wish)
-        if turn.started is None:
-            turn.started = ticket.started
-        turn.attempts += 1
-        result: Result | None = None
+        governor, deadlines = self._governor, self._governor.deadlines
+        # A coroutine always runs in a task.
+        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+        if turn.started is not None:
+            deadlines.set(task, turn.started + self._deadline)
+        ticket: Ticket | None = None
         try:
+            # As `admit`; a coroutine within this one would cost every row 0.3 us.
+            wish = self._wish_for(turn, conversation) if governor.counts_tokens else self._wish
+            ticket = governor.admit_now(wish) or await governor.admit(wish)
+            turn.attempts += 1
+            if turn.started is None:
+                turn.started = ticket.started
+                deadlines.set(task, ticket.started + self._deadline)
             result = await self._row.answer(turn.index, conversation, turn.request)
-        finally:
-            usage = result.usage if result is not None else None
-            governor.end(ticket, usage, result.error if result is not None else None)
+        except asyncio.CancelledError:
+            if ticket is not None:
+                governor.cancelled()
+            if not deadlines.clear(task):
+                raise
+            return self._overdue(turn, conversation)
+        cut = deadlines.clear(task)
+        governor.end(ticket, result.usage, result.error)
         if result.error is None:
             self._succeeded += 1
-            self._failed_in_a_row = 0
-            return result if turn.attempts == 1 else self._finished(turn, result)
-        if self._asks_again(turn, result, result.error.kind):
-            return Again(0.0)
+            self._failed_in_a_row = self._alike_in_a_row = 0
+            return result if turn.attempts == 1 else self.finished(turn, result)
+        if cut:
+            return self._overdue(turn, conversation)
         return self._after(turn, result, result.error)
+
+    def _after(self, turn: Turn[Any], result: Result, failure: Failure) -> Result | Again:
+        if self._asks_again(turn, result, failure.kind):
+            return Again(0.0)
+        outcome = self.follow(turn, failure)
+        if isinstance(outcome, Again):
+            return outcome
+        return self.finished(turn, attrs.evolve(result, error=outcome))
+
+    async def admit(self, turn: Turn[Any], conversation: Conversation) -> Ticket:
+        """Wait for leave to send a row, and count the attempt; follow it by `ended`."""
+        governor = self._governor
+        wish = self._wish_for(turn, conversation) if governor.counts_tokens else self._wish
+        ticket = governor.admit_now(wish) or await governor.admit(wish)
+        turn.attempts += 1
+        if turn.started is None:
+            turn.started = ticket.started
+        return ticket
+
+    def ended(self, ticket: Ticket, usage: Usage | None, failure: Failure | None) -> None:
+        """An attempt that was admitted has ended, with an answer or with what kept it from one."""
+        self._governor.end(ticket, usage, failure)
+
+    def cancelled(self) -> None:
+        """An attempt that was admitted was given up by whoever waited for it."""
+        self._governor.cancelled()
+
+    def _overdue(self, turn: Turn[Any], conversation: Conversation) -> Result:
+        self._failed_in_a_row += 1
+        failure = self.overdue()
+        return self.finished(turn, Result(turn.index, conversation, error=failure))
+
+    def overdue(self) -> Failure:
+        """The failure of a row that was cut at its deadline."""
+        return Failure(
+            FailureKind.TIMEOUT,
+            f"no answer within remote_params.row_deadline ({self._deadline:g} s)",
+        )
+
+    def due(self, turn: Turn[Any]) -> float | None:
+        """When a row is to be cut, on the loop's clock; None if never, or not known yet."""
+        if turn.started is None or self._deadline == math.inf:
+            return None
+        return turn.started + self._deadline
+
+    def _wish_for(self, turn: Turn[Any], conversation: Conversation) -> Wish:
+        request = turn.request
+        generation = self._generation if request is None else request.generation
+        prompt = conversation if request is None else request.conversation
+        characters = 0
+        if isinstance(prompt, Conversation):  # else the row is refused before it is sent
+            characters = sum(len(message.text) for message in prompt.messages)
+        amounts = {
+            "input_tokens": characters // _CHARACTERS_A_TOKEN + 1,
+            "output_tokens": generation.max_new_tokens,
+        }
+        return attrs.evolve(self._wish, amounts=amounts)
 
     def _asks_again(self, turn: Turn[Any], result: Result, kind: FailureKind) -> bool:
         """True if another answer is to be asked for; the turn then holds what to send."""
-        if result.completion is None:
+        if result.completion is None or self._is_late(turn, 0.0):
             return False
         request = turn.request or self._row.request(turn.index, result.conversation)
         if turn.asked_again < _ASK_AGAIN and self._choices.get(kind) == "ask_again":
@@ -113,15 +188,45 @@ class Attempts:
         turn.asked_again += 1
         return True
 
-    def _wish_for(self, conversation: Conversation) -> Wish:
-        characters = sum(len(message.text) for message in conversation.messages)
-        estimate = characters // _CHARACTERS_A_TOKEN + 1
-        amounts = {**self._wish.amounts, "input_tokens": estimate}
-        return attrs.evolve(self._wish, amounts=amounts)
+    def follow(self, turn: Turn[Any], failure: Failure, *, final: bool = False) -> Again | Failure:
+        """What follows a failed attempt: another one, or the failure that the row ends with.
 
-    def _after(self, turn: Turn[Any], result: Result, failure: Failure) -> Result | Again:
+        Args:
+            turn: the row; was admitted.
+            failure: how the attempt failed.
+            final: True if the row cannot be tried again; others may still have to wait for it.
+        """
+        self._count(failure)
         now = asyncio.get_running_loop().time()
+        decision, defect = self._decide(turn, failure, now)
+        if defect is not None:
+            failure = attrs.evolve(failure, message=f"{failure.message}; {defect}")
+        match decision:
+            case Retry(after, shared):
+                if shared:
+                    self._governor.pause(after)
+                if final:
+                    return failure
+                if self._is_late(turn, after):
+                    late = f"another try would pass row_deadline ({self._deadline:g} s)"
+                    return attrs.evolve(failure, message=f"{failure.message}; {late}")
+                return self._again(turn, failure, after, shared=shared)
+            case StopRun(reason):
+                message = failure.message if reason is None else f"{failure.message}: {reason}"
+                self.stopped_by = self.stopped_by or attrs.evolve(failure, message=message)
+            case GiveUp():
+                pass
+        return failure
+
+    def _count(self, failure: Failure) -> None:
         self._failed_in_a_row += 1
+        if depends_on_no_row(failure):
+            self._alike_in_a_row += 1
+        elif not failure.retryable:  # else it says nothing about the row
+            self._alike_in_a_row = 0
+
+    def _decide(self, turn: Turn[Any], failure: Failure, now: float) -> tuple[Decision, str | None]:
+        """What the policy says; if it fails to, the safe thing, and what is wrong with it."""
         history = History(
             started=now if turn.started is None else turn.started,
             retries=turn.retries,
@@ -129,32 +234,48 @@ class Attempts:
             succeeded=self._succeeded,
             failed_in_a_row=self._failed_in_a_row,
             budget_left=self._governor.may_retry(failure),
+            alike_in_a_row=self._alike_in_a_row if depends_on_no_row(failure) else 0,
         )
-        match self._policy.decide(failure, history, now):
-            case Retry(after, shared):
-                return self._again(turn, failure, after, shared=shared)
-            case StopRun(reason):
-                message = failure.message if reason is None else f"{failure.message}: {reason}"
-                self.stopped_by = self.stopped_by or attrs.evolve(failure, message=message)
-            case GiveUp():
-                pass
-        return self._finished(turn, result)
+        try:
+            decision = self._policy.decide(failure, history, now)
+        except Exception as error:  # noqa: BLE001 - policies are strangers' code
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            fault = f"raised {type(error).__name__} at {place.filename}:{place.lineno}"
+        else:
+            fault = _fault(decision)
+            if not fault:
+                return decision, None
+        safe = StopRun() if failure.stops_run else GiveUp()
+        return safe, f"the retry policy {type(self._policy).__name__} {fault}"
+
+    def _is_late(self, turn: Turn[Any], after: float) -> bool:
+        now = asyncio.get_running_loop().time()
+        return turn.started is not None and now + after > turn.started + self._deadline
 
     def _again(self, turn: Turn[Any], failure: Failure, after: float, *, shared: bool) -> Again:
         if shared:
             turn.rate_limited += 1
-            self._governor.pause(after)
         else:
             turn.rate_limited = 0
             turn.retries += 1
             self._governor.spend_retry(failure)
         return Again(after)
 
-    def _finished(self, turn: Turn[Any], result: Result) -> Result:
+    def finished(self, turn: Turn[Any], result: Result) -> Result:
         """The result, with all the row's tries in it."""
         now = asyncio.get_running_loop().time()
         latency = now - turn.started if turn.started is not None else result.latency
         return attrs.evolve(result, attempts=turn.attempts, latency=latency)
+
+
+def _fault(decision: object) -> str:
+    """What is wrong with what a policy returned; empty if nothing is."""
+    if isinstance(decision, Retry):
+        fits = 0 <= decision.after < math.inf
+        return "" if fits else f"asks to wait {decision.after} s"
+    if isinstance(decision, GiveUp | StopRun):
+        return ""
+    return f"returned {type(decision).__name__}, no decision"
 
 
 def _with_more_tokens(request: Request) -> Request:

@@ -7,16 +7,20 @@ that runs a loop of its own time needs no real time.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import itertools
 import weakref
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
-from oumi_core.run.limits import Limit, Spent, Window
+from oumi_core.run.deadlines import Deadlines
+from oumi_core.run.limits import Limit, Log, Spent
 from oumi_core.types.failure import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from oumi_core.types.completion import Usage
     from oumi_core.types.failure import Failure
@@ -33,6 +37,9 @@ one gets about a hundred retries. The figures are those of the AWS SDKs' standar
 _FIRST_CONCURRENCY = 8.0
 _CUT = 0.7
 
+_KEPT = 600.0
+"""Seconds that a governor which nobody uses is kept, and what it has learned with it."""
+
 
 @attrs.frozen
 class Wish:
@@ -40,7 +47,8 @@ class Wish:
 
     Attributes:
         limits: the limits that the caller's config sets.
-        amounts: how much of each unit this request will count for, as estimated.
+        amounts: how much of each unit this request will count for, as estimated; a unit that is
+            not in it counts for 1.
         adaptive: True to hold to the concurrency that the server has been seen to bear.
     """
 
@@ -48,106 +56,183 @@ class Wish:
     amounts: Mapping[str, int]
     adaptive: bool
 
+    @property
+    def line(self) -> tuple[tuple[Limit, ...], bool]:
+        """Wishes of one line wait for each other; those of different ones do not."""
+        return self.limits, self.adaptive
+
 
 class Ticket(NamedTuple):
     """Leave to send one request; one a row, so no attrs class, which would take 0.4 us more.
 
     Attributes:
         started: when it was given; seconds of the loop's clock.
-        spent: what it counts for, by window.
+        spent: what it counts for, by unit.
     """
 
     started: float
-    spent: tuple[tuple[Window, Spent], ...] = ()
+    spent: tuple[tuple[str, Spent], ...] = ()
+
+
+class _Waiter(NamedTuple):
+    number: int
+    wish: Wish
+    ticket: asyncio.Future[Ticket]
 
 
 class Governor:
-    """Admits requests one by one, in the order of asking.
+    """Admits requests, those with equal limits in the order of asking.
 
-    - **Limits**: no window holds more than its limit, from the first request on.
+    - **Limits**: every limit is asked against one log of all requests to the server, from the
+      time on when a run with any limit began. A request waits for its own limits only.
     - **Pause**: after a rate limit nobody sends until the wait that the server asked for is over.
     - **Concurrency** (adaptive): starts at 8 and doubles while all of it is used and answers come;
       cut to 0.7 once per episode of rate limits and time-outs (only a request that started after
       the last cut makes another one), and from then on one more per round of answers.
     - **Retry budget**: a token bucket, so that retries do not storm a server that is down.
+
+    Attributes:
+        deadlines: cuts tasks of this loop that take too long.
+        counts_tokens: True if a limit of tokens was ever asked, so that every request has to say
+            how many it will count for.
     """
 
     def __init__(self) -> None:
         """Make one for the loop that is running."""
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._clock = self._loop.time
+        self.deadlines = Deadlines()
+        self.counts_tokens = False
         self.paused_until = 0.0
         self.concurrency = _FIRST_CONCURRENCY
         self.in_flight = 0
         self._held_back = False
-        self._windows: dict[Limit, Window] = {}
+        self._logs: dict[str, Log] = {}
+        self._lines: dict[object, deque[_Waiter]] = {}
+        self._numbers = itertools.count()
+        self._alarm: asyncio.TimerHandle | None = None
         self._budget = _BUDGET
         self._last_cut = float("-inf")
-        self._asking = asyncio.Lock()
-        self._changed = asyncio.Event()
+        self._used = self._clock()
+
+    def count(self, limits: Iterable[Limit]) -> None:
+        """Count from now on what these limits will be asked against, whoever sends it."""
+        for limit in limits:
+            self._logs.setdefault(limit.unit, Log()).look_back(limit.seconds)
+            self.counts_tokens = self.counts_tokens or limit.unit != "requests"
 
     def admit_now(self, wish: Wish) -> Ticket | None:
-        """Count a request that may start at once; None if it has to wait for others."""
-        now = self._clock()
-        if self._asking.locked() or self._wait(wish, now) != 0.0:
+        """Count a request that may start at once; None if it has to wait.
+
+        The limits in the wish must be ones that it was told to `count` for.
+        """
+        if self._lines and wish.line in self._lines:
             return None
-        return self._start(wish, now)
+        now = self._clock()
+        ready = self._ready(wish, now)
+        return None if ready is None or ready > now else self._start(wish, now)
 
     async def admit(self, wish: Wish) -> Ticket:
-        """Wait until a request may start, and count it."""
-        async with self._asking:
-            while (wait := self._wait(wish, self._clock())) != 0.0:
-                self._held_back = wait is None
-                self._changed.clear()
-                try:
-                    async with asyncio.timeout(wait):
-                        await self._changed.wait()
-                except TimeoutError:
-                    continue
-            self._held_back = False
-            return self._start(wish, self._clock())
+        """Wait until a request may start, and count it; as `admit_now`."""
+        waiter = _Waiter(next(self._numbers), wish, self._loop.create_future())
+        self._lines.setdefault(wish.line, deque()).append(waiter)
+        self._admit_waiting()
+        try:
+            return await waiter.ticket
+        except asyncio.CancelledError:
+            if waiter.ticket.done() and not waiter.ticket.cancelled():
+                for unit, spent in waiter.ticket.result().spent:
+                    self._logs[unit].settle(spent, 0)  # it was never sent
+                self.cancelled()
+            else:
+                self._admit_waiting()  # the next of its line may have less to wait for
+            raise
 
-    def _wait(self, wish: Wish, now: float) -> float | None:
-        """Seconds until the request may start; None for until another one has ended."""
-        wait = self.paused_until - now if self.paused_until > now else 0.0
+    def _ready(self, wish: Wish, now: float) -> float | None:
+        """The time from which the request may start; None for when another one has ended."""
+        ready = self.paused_until
         for limit in wish.limits:
-            window = self._windows.setdefault(limit, Window(limit))
-            wait = max(wait, window.wait(wish.amounts.get(limit.unit, 1), now))
-        if wait == 0.0 and wish.adaptive and self.in_flight >= int(self.concurrency):
+            amount = wish.amounts.get(limit.unit, 1)
+            ready = max(ready, self._logs[limit.unit].ready(limit, amount, now))
+        if wish.adaptive and ready <= now and self.in_flight >= int(self.concurrency):
             return None
-        return wait
+        return ready
 
     def _start(self, wish: Wish, now: float) -> Ticket:
         self.in_flight += 1
-        if not wish.limits:
+        self._used = now
+        if not self._logs:
             return Ticket(now)
-        windows = [(self._windows[limit], limit.unit) for limit in wish.limits]
         return Ticket(
             now,
-            tuple((each, each.reserve(wish.amounts.get(unit, 1), now)) for each, unit in windows),
+            tuple(
+                (unit, log.reserve(wish.amounts.get(unit, 1), now))
+                for unit, log in self._logs.items()
+            ),
         )
+
+    def _admit_waiting(self) -> None:
+        """Admit all who may start, and see to it that this is done again when the next one may."""
+        now = self._clock()
+        soonest = float("inf")
+        self._held_back = False
+        lines = [key for key in list(self._lines) if self._first(key) is not None]
+        while lines:
+            key = min(lines, key=lambda key: self._lines[key][0].number)
+            waiter = self._lines[key][0]
+            ready = self._ready(waiter.wish, now)
+            if ready is not None and ready <= now:
+                waiter.ticket.set_result(self._start(waiter.wish, now))
+                if self._first(key) is not None:
+                    continue
+            elif ready is None:
+                self._held_back = True
+            else:
+                soonest = min(soonest, ready)
+            lines.remove(key)
+        self._set_alarm(soonest)
+
+    def _first(self, key: object) -> _Waiter | None:
+        """The first of a line who still waits; None if the line has come to its end."""
+        line = self._lines[key]
+        while line and line[0].ticket.done():
+            line.popleft()
+        if line:
+            return line[0]
+        del self._lines[key]
+        return None
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        waits = when < float("inf")
+        self._alarm = self._loop.call_at(when, self._admit_waiting) if waits else None
 
     def end(self, ticket: Ticket, usage: Usage | None, failure: Failure | None) -> None:
         """A request has ended: settle what it counted for, and learn from how it went."""
         if usage is not None:
-            for window, spent in ticket.spent:
-                if window.limit.unit == "input_tokens":
-                    window.settle(spent, usage.prompt_tokens)
-                elif window.limit.unit == "output_tokens":
-                    window.settle(spent, usage.completion_tokens)
+            for unit, spent in ticket.spent:
+                if unit == "input_tokens":
+                    self._logs[unit].settle(spent, usage.prompt_tokens)
+                elif unit == "output_tokens":
+                    self._logs[unit].settle(spent, usage.completion_tokens)
         if failure is None:
-            self._budget = min(self._budget + 1, _BUDGET)
-            self._grow()
+            if self._budget < _BUDGET:
+                self._budget += 1
+            if self._held_back:  # else not all of it was used: nothing is known about more
+                never_cut = self._last_cut == float("-inf")
+                self.concurrency += 1.0 if never_cut else 1.0 / self.concurrency
         elif failure.kind in (FailureKind.RATE_LIMIT, FailureKind.TIMEOUT):
             self._cut(ticket)
         self.in_flight -= 1
-        if self._asking.locked():
-            self._changed.set()
+        if self._lines:
+            self._admit_waiting()
 
-    def _grow(self) -> None:
-        if not self._held_back:
-            return  # not all of it was used, so nothing is known about more
-        never_cut = self._last_cut == float("-inf")
-        self.concurrency += 1.0 if never_cut else 1.0 / self.concurrency
+    def cancelled(self) -> None:
+        """A request was given up: nothing is learned from it, and it still counts as sent."""
+        self.in_flight -= 1
+        if self._lines:
+            self._admit_waiting()
 
     def _cut(self, ticket: Ticket) -> None:
         if ticket.started > self._last_cut:
@@ -166,16 +251,48 @@ class Governor:
         """Take a retry after this failure from the budget."""
         self._budget -= _COST.get(failure.kind, _USUAL_COST)
 
+    @property
+    def unused_from(self) -> float:
+        """The time from which nothing is lost with this governor; never while it is in use."""
+        if self.in_flight or self._lines:
+            return float("inf")
+        longest = max((log.longest for log in self._logs.values()), default=0.0)
+        return max(self._used, self.paused_until) + max(longest, _KEPT)
 
-_governors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Governor]] = (
-    weakref.WeakKeyDictionary()
-)
+
+class _Governors:
+    """Those of one loop, by what their scope hashes to: a scope holds a key.
+
+    One that nobody has used for long is let go of, but stays the one as long as a run holds it.
+    """
+
+    def __init__(self) -> None:
+        self._all: weakref.WeakValueDictionary[bytes, Governor] = weakref.WeakValueDictionary()
+        self._kept: dict[bytes, Governor] = {}
+
+    def get(self, scope: tuple[object, ...], now: float) -> Governor:
+        name = hashlib.sha256(repr(scope).encode()).digest()
+        governor = self._all.get(name)
+        if governor is None:
+            self._kept = {name: kept for name, kept in self._kept.items() if kept.unused_from > now}
+            governor = self._all[name] = Governor()
+        self._kept[name] = governor
+        return governor
 
 
-def governor_of(scope: Hashable) -> Governor:
+_governors: dict[asyncio.AbstractEventLoop, _Governors] = {}
+
+
+def governor_of(scope: tuple[object, ...]) -> Governor:
     """The running loop's governor for a scope; the same one from its first request on.
 
     It stays when the engine that asked for it has gone: a minute's limit holds across engines.
     """
     loop = asyncio.get_running_loop()
-    return _governors.setdefault(loop, {}).setdefault(scope, Governor())
+    governors = _governors.get(loop)
+    if governors is None:
+        for other in list(_governors):
+            if other.is_closed():
+                _governors.pop(other, None)
+        governors = _governors[loop] = _Governors()
+    return governors.get(scope, loop.time())

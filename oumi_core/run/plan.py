@@ -9,7 +9,7 @@ import attrs
 
 from oumi_core.configs import GenerationParams, RemoteParams
 from oumi_core.engine import EngineConfig, Request
-from oumi_core.errors import ConfigError
+from oumi_core.errors import ConfigError, OumiError, PluginError
 from oumi_core.guided.constraint import constraint_of
 from oumi_core.guided.decoder import Refusal
 from oumi_core.registry import GUIDED_DECODER, RETRY_POLICY, find
@@ -35,6 +35,7 @@ class Plan:
         generation: the effective parameters.
         constraint: what answers must fit; None if they are free.
         decoder: sees to the constraint; None without one.
+        remote: how the server is to be treated; the defaults if the config does not say.
         policy: decides what follows a failure.
         num_workers: rows in flight; None for the engine's own default.
         unsupported: parameters that the engine does not honour, sorted.
@@ -44,6 +45,7 @@ class Plan:
     generation: GenerationParams
     constraint: Constraint | None
     decoder: Decoder | None
+    remote: RemoteParams
     policy: RetryPolicy
     num_workers: int | None
     unsupported: tuple[str, ...]
@@ -82,10 +84,25 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
         generation=generation,
         constraint=constraint,
         decoder=decoder,
-        policy=policy(remote),
+        remote=remote,
+        policy=_made(policy, remote),
         num_workers=config.num_workers or remote.num_workers,
         unsupported=_unsupported(config, generation, capabilities, engine.name),
     )
+
+
+def _made(policy: type[RetryPolicy], remote: RemoteParams) -> RetryPolicy:
+    try:
+        return policy(remote)
+    except OumiError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"retry policy {remote.retry_policy!r} cannot be made: it raised "
+            f"{type(error).__name__}; repair its plugin, or choose another in "
+            "remote_params.retry_policy",
+            name=remote.retry_policy,
+        ) from error
 
 
 def _guided(

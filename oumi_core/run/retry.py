@@ -25,6 +25,7 @@ __all__ = [
     "RetryPolicy",
     "StandardRetryPolicy",
     "StopRun",
+    "depends_on_no_row",
 ]
 
 
@@ -72,6 +73,8 @@ class History:
         failed_in_a_row: attempts of this run, of any row, that failed since one succeeded; this
             one included.
         budget_left: False if the retries of all rows on this server have used up their budget.
+        alike_in_a_row: rows in a row, this one included, that met a failure which
+            `depends_on_no_row`; 0 if this one did not.
     """
 
     started: float
@@ -80,6 +83,7 @@ class History:
     succeeded: int
     failed_in_a_row: int
     budget_left: bool = True
+    alike_in_a_row: int = 0
 
 
 class RetryPolicy(ABC):
@@ -116,6 +120,8 @@ _HINT_SLACK = 0.1
 _DEAD_AFTER = 50
 """So many failed attempts in a row, with no retries left, mean that the server is down."""
 
+_MAY_PASS = (FailureKind.RATE_LIMIT, FailureKind.TRANSIENT, FailureKind.TIMEOUT)
+
 _SAME_FOR_ALL = 3
 """So many rows in a row with an error that does not depend on the row mean that all meet it."""
 
@@ -127,11 +133,14 @@ class StandardRetryPolicy(RetryPolicy):
       depend on the row (403, 404) stops it if no row has succeeded, or three in a row meet it.
     - A request that is wrong fails its row at once.
     - A rate limit makes everybody wait as long as the server says, up to a tenth longer, and is
-      never counted as a retry; a wait beyond 120 s stops the run instead.
+      never counted as a retry.
+    - A server that asks for a wait beyond 120 s, for whatever reason, stops the run.
     - What may pass by itself is sent again at most `max_retries` times, after a random time
       between 0 and `retry_backoff_base` doubled with each (at most `retry_backoff_max`), or after
       the server's hint if that is longer. The first time that all retries on a server have used
       up their budget, rows fail at once; if nothing succeeds at all then, the run stops.
+
+    The run itself sees to `row_deadline`, whatever the policy.
     """
 
     def __init__(
@@ -141,27 +150,26 @@ class StandardRetryPolicy(RetryPolicy):
         super().__init__(params)
         self._uniform = uniform
 
-    def decide(self, failure: Failure, history: History, now: float) -> Decision:
+    def decide(self, failure: Failure, history: History, now: float) -> Decision:  # noqa: ARG002
         """See the class."""
-        if failure.kind is FailureKind.RATE_LIMIT:
-            return self._wait_for_limit(failure, history, now)
-        if failure.kind in (FailureKind.TRANSIENT, FailureKind.TIMEOUT):
-            return self._try_again(failure, history, now)
-        if _depends_on_no_row(failure):
-            hopeless = not history.succeeded or history.failed_in_a_row >= _SAME_FOR_ALL
+        if failure.kind in _MAY_PASS:
+            hint = failure.retry_after or 0.0
+            if hint > _MOST_HINT:
+                return StopRun(f"the server asks to wait {hint:.0f} s; run the same again then")
+            if failure.kind is FailureKind.RATE_LIMIT:
+                return self._wait_for_limit(hint, history)
+            return self._try_again(hint, history)
+        if depends_on_no_row(failure):
+            hopeless = not history.succeeded or history.alike_in_a_row >= _SAME_FOR_ALL
             return StopRun() if hopeless else GiveUp()
         return StopRun() if failure.stops_run else GiveUp()
 
-    def _wait_for_limit(self, failure: Failure, history: History, now: float) -> Decision:
-        hint = failure.retry_after or 0.0
-        if hint > _MOST_HINT:
-            return StopRun(f"the server asks to wait {hint:.0f} s; run the same again then")
+    def _wait_for_limit(self, hint: float, history: History) -> Decision:
         # The server knows best when it has room again; without its word the wait grows.
         wait = self._spread(hint) if hint else self._backoff(history.rate_limited)
-        wait = max(wait, self.params.politeness_policy)
-        return self._in_time(Retry(wait, shared=True), history, now)
+        return Retry(max(wait, self.params.politeness_policy), shared=True)
 
-    def _try_again(self, failure: Failure, history: History, now: float) -> Decision:
+    def _try_again(self, hint: float, history: History) -> Decision:
         if not history.budget_left:
             if history.failed_in_a_row >= _DEAD_AFTER:
                 return StopRun(
@@ -171,11 +179,8 @@ class StandardRetryPolicy(RetryPolicy):
             return GiveUp()
         if history.retries >= self.params.max_retries:
             return GiveUp()
-        hint = min(failure.retry_after or 0.0, _MOST_HINT)
-        wait = max(
-            self._backoff(history.retries), self._spread(hint), self.params.politeness_policy
-        )
-        return self._in_time(Retry(wait), history, now)
+        wait = max(self._backoff(history.retries), self._spread(hint))
+        return Retry(max(wait, self.params.politeness_policy))
 
     def _backoff(self, times: int) -> float:
         """Full jitter over an exponential backoff."""
@@ -187,12 +192,8 @@ class StandardRetryPolicy(RetryPolicy):
     def _spread(self, hint: float) -> float:
         return hint * (1 + self._uniform(0, _HINT_SLACK))
 
-    def _in_time(self, retry: Retry, history: History, now: float) -> Decision:
-        deadline = self.params.row_deadline
-        late = deadline is not None and now + retry.after - history.started > deadline
-        return GiveUp() if late else retry
 
-
-def _depends_on_no_row(failure: Failure) -> bool:
+def depends_on_no_row(failure: Failure) -> bool:
+    """True for a failure that likely every row would meet (403, 404): of a model or a key."""
     forbidden = failure.kind is FailureKind.AUTH and failure.status == 403  # noqa: PLR2004 - HTTP
     return forbidden or failure.kind is FailureKind.NOT_FOUND

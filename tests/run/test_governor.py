@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections import deque
 from typing import Any, ClassVar
 
@@ -11,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oumi_core import get_engine
-from oumi_core.engine import Engine, Request
+from oumi_core.configs import ModelParams, RemoteParams
+from oumi_core.engine import Engine, EngineConfig, Request
 from oumi_core.errors import EngineError
-from oumi_core.run.limits import Limit, Window
+from oumi_core.providers import Provider
+from oumi_core.run.governor import Governor, Wish, governor_of
+from oumi_core.run.limits import Limit, Log
 from oumi_core.types import Completion, Conversation, Failure, FailureKind, Message, Usage
 
 
@@ -93,6 +98,172 @@ def test_two_engines_and_two_calls_share_one_limit(virtual: Any) -> None:
     assert most_in_any(60.0, Server.starts) == 30
 
 
+def test_limits_that_differ_are_asked_against_one_count(virtual: Any) -> None:
+    async def three() -> None:
+        await asyncio.gather(
+            *(outcome(70, requests_per_minute=most, num_workers=80) for most in (60, 61, 62))
+        )
+
+    virtual(three())
+    assert len(Server.starts) == 210
+    assert most_in_any(60.0, Server.starts) == 62
+
+
+def test_a_limit_counts_the_requests_of_runs_that_have_none(virtual: Any) -> None:
+    async def both() -> None:
+        await outcome(1, requests_per_minute=30)
+        await outcome(40, num_workers=40, use_adaptive_concurrency=False)
+        await outcome(1, requests_per_minute=30)
+
+    virtual(both())
+    assert Server.starts[40] < 1.0
+    assert Server.starts[41] >= 60.0
+
+
+def test_a_limit_of_tokens_counts_the_tokens_of_runs_that_have_none(virtual: Any) -> None:
+    Server.usage = Usage(11, 5)
+
+    async def both() -> None:
+        await outcome(1, input_tokens_per_minute=110)
+        await outcome(9, use_adaptive_concurrency=False)
+        await outcome(1, input_tokens_per_minute=110)
+
+    virtual(both())
+    assert Server.starts[10] >= 60.0
+
+
+def test_a_window_of_another_length_begins_with_what_is_known(virtual: Any) -> None:
+    async def both() -> None:
+        await outcome(20, requests_per_minute=30, num_workers=20, use_adaptive_concurrency=False)
+        await outcome(1, num_workers=20, politeness_policy=40.0)
+
+    virtual(both())
+    assert Server.starts[20] == 40.0
+
+
+def test_a_run_that_waits_for_its_own_limit_holds_up_no_other(virtual: Any) -> None:
+    async def both() -> None:
+        slow = asyncio.create_task(outcome(5, requests_per_minute=1))
+        await asyncio.sleep(1)
+        await outcome(20)
+        assert asyncio.get_running_loop().time() < 10
+        await outcome(20, input_tokens_per_minute=10**6)
+        assert asyncio.get_running_loop().time() < 20
+        await slow
+
+    virtual(both())
+    assert len(Server.starts) == 45
+
+
+def test_requests_of_equal_limits_start_in_the_order_of_asking(virtual: Any) -> None:
+    async def main() -> list[int]:
+        governor, order = Governor(), []
+        wish = Wish((Limit("requests", 2),), {}, adaptive=False)
+        governor.count(wish.limits)
+
+        async def ask_for(number: int) -> None:
+            governor.end(governor.admit_now(wish) or await governor.admit(wish), None, None)
+            order.append(number)
+
+        await asyncio.gather(*map(ask_for, range(9)))
+        return order
+
+    assert virtual(main()) == list(range(9))
+
+
+def test_one_that_no_longer_waits_lets_the_next_one_go(virtual: Any) -> None:
+    async def main() -> None:
+        governor = Governor()
+        big = Wish((Limit("output_tokens", 100),), {"output_tokens": 100}, adaptive=False)
+        small = Wish(big.limits, {"output_tokens": 1}, adaptive=False)
+        governor.count(big.limits)
+        assert governor.admit_now(small) is not None
+        first = asyncio.create_task(governor.admit(big))
+        second = asyncio.create_task(governor.admit(small))
+        await asyncio.sleep(1)
+        assert not second.done()
+        first.cancel()
+        await second
+        assert asyncio.get_running_loop().time() == 1.0
+        assert governor.in_flight == 2
+
+    virtual(main())
+
+
+def test_leave_that_comes_too_late_goes_to_the_next(virtual: Any) -> None:
+    async def main() -> None:
+        governor = Governor()
+        wish = Wish((), {}, adaptive=True)
+        tickets = [governor.admit_now(wish) for _ in range(8)]
+        first = asyncio.create_task(governor.admit(wish))
+        second = asyncio.create_task(governor.admit(wish))
+        await asyncio.sleep(0)
+        governor.concurrency = 1.0
+        for ticket in tickets:
+            assert ticket is not None
+            governor.end(ticket, None, Failure(FailureKind.TIMEOUT, "slow"))
+        first.cancel()  # it has leave by now, but has not run since
+        await second
+        assert governor.in_flight == 1
+
+    virtual(main())
+
+
+def test_leave_that_comes_too_late_does_not_count(virtual: Any) -> None:
+    async def main() -> None:
+        governor = Governor()
+        wish = Wish((Limit("requests", 9),), {}, adaptive=True)
+        governor.count(wish.limits)
+        tickets = [governor.admit_now(wish) for _ in range(8)]
+        late = asyncio.create_task(governor.admit(wish))
+        await asyncio.sleep(0)
+        assert tickets[0] is not None
+        governor.end(tickets[0], None, None)
+        late.cancel()  # it has leave by now, but has not run since
+        await asyncio.wait([late])
+        assert late.cancelled()
+        assert governor.admit_now(wish) is not None
+
+    virtual(main())
+
+
+def test_a_request_that_was_given_up_says_nothing_of_the_server(virtual: Any) -> None:
+    async def main() -> None:
+        governor, busy = Governor(), Failure(FailureKind.TRANSIENT, "busy")
+        while governor.may_retry(busy):
+            governor.spend_retry(busy)
+        wish = Wish((), {}, adaptive=True)
+        while governor.admit_now(wish) is not None:
+            pass
+        waits = asyncio.create_task(governor.admit(wish))
+        await asyncio.sleep(0)
+        before = governor.concurrency
+        for _ in range(8):
+            governor.cancelled()
+        assert not governor.may_retry(busy)
+        assert governor.concurrency == before
+        await waits
+
+    virtual(main())
+
+
+def test_a_governor_is_let_go_when_nobody_has_used_it_for_long(virtual: Any) -> None:
+    async def main() -> None:
+        first = weakref.ref(governor_of(("a",)))
+        held = governor_of(("b",))
+        await asyncio.sleep(300)
+        governor_of(("c",))
+        gc.collect()
+        assert first() is governor_of(("a",))
+        await asyncio.sleep(601)
+        governor_of(("d",))
+        gc.collect()
+        assert first() is None
+        assert governor_of(("b",)) is held
+
+    virtual(main())
+
+
 def test_other_servers_and_keys_have_limits_of_their_own(virtual: Any) -> None:
     async def both() -> None:
         fields = {"requests_per_minute": 30, "num_workers": 50}
@@ -100,6 +271,17 @@ def test_other_servers_and_keys_have_limits_of_their_own(virtual: Any) -> None:
 
     virtual(both())
     assert Server.starts[-1] < 60
+
+
+def test_each_provider_and_key_variable_has_a_scope_of_its_own() -> None:
+    model = ModelParams("m")
+    one, two = Provider("one", "https://one.example/v1"), Provider("two", "https://two.example/v1")
+    scopes = {
+        Server(EngineConfig(model, remote, {}, provider)).limit_scope(model)
+        for provider in (one, two)
+        for remote in (None, RemoteParams(api_key_env_varname="A"), RemoteParams(api_key="B"))
+    }
+    assert len(scopes) == 6
 
 
 def test_output_tokens_per_minute_reserve_before_and_settle_after(virtual: Any) -> None:
@@ -211,20 +393,26 @@ def test_adaptive_concurrency_can_be_switched_off(virtual: Any) -> None:
 
 
 @given(
-    st.integers(1, 20),
-    st.lists(st.tuples(st.floats(0, 30), st.integers(1, 25)), min_size=1, max_size=60),
+    st.lists(st.tuples(st.integers(1, 20), st.sampled_from([1.0, 7.0, 60.0])), min_size=1),
+    st.lists(
+        st.tuples(st.floats(0, 30), st.integers(1, 25), st.integers(0, 99)),
+        min_size=1,
+        max_size=60,
+    ),
 )
-def test_a_window_never_holds_more_than_its_limit(
-    most: int, wishes: list[tuple[float, int]]
+def test_no_window_ever_holds_more_than_any_of_its_limits(
+    limits: list[tuple[int, float]], wishes: list[tuple[float, int, int]]
 ) -> None:
-    window = Window(Limit("requests", most, 60.0))
-    now, spent = 0.0, []
-    for later, amount in wishes:
+    log, now = Log(), 0.0
+    spent: list[tuple[float, int]] = []
+    for _, seconds in limits:
+        log.look_back(seconds)
+    for later, amount, which in wishes:
         now += later
-        while (wait := window.wait(amount, now)) > 0:
-            now += wait
-        window.reserve(amount, now)
+        limit = Limit("requests", *limits[which % len(limits)])
+        while (ready := log.ready(limit, amount, now)) > now:
+            now = ready
+        inside = [each for at, each in spent if at > now - limit.seconds + 1e-6]
+        assert not inside or sum(inside) + amount <= limit.most
+        log.reserve(amount, now)
         spent.append((now, amount))
-    for first, _ in spent:
-        inside = [amount for at, amount in spent if first <= at < first + 60.0 - 1e-6]
-        assert sum(inside) <= most or len(inside) == 1

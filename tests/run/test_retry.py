@@ -47,13 +47,15 @@ def standard(uniform: Any = longest, **params: Any) -> StandardRetryPolicy:
         (failure("auth", status=401), {}, StopRun()),
         (failure("auth", status=403), {"succeeded": 0}, StopRun()),
         (failure("auth", status=403), {}, GiveUp()),
-        (failure("auth", status=403), {"failed_in_a_row": 3}, StopRun()),
+        (failure("auth", status=403), {"alike_in_a_row": 3}, StopRun()),
+        (failure("auth", status=403), {"failed_in_a_row": 9, "alike_in_a_row": 2}, GiveUp()),
         (failure("quota", status=429), {}, StopRun()),
         (failure("quota", status=402), {}, StopRun()),
         (failure("engine_dead"), {}, StopRun()),
         (failure("not_found", status=404), {"succeeded": 0}, StopRun()),
         (failure("not_found", status=404), {}, GiveUp()),
-        (failure("not_found", status=404), {"failed_in_a_row": 3}, StopRun()),
+        (failure("not_found", status=404), {"alike_in_a_row": 3}, StopRun()),
+        (failure("not_found", status=404), {"failed_in_a_row": 9, "alike_in_a_row": 1}, GiveUp()),
         (failure("bad_request", status=400), {"succeeded": 0}, GiveUp()),
         (failure("bad_request", status=422), {"failed_in_a_row": 9}, GiveUp()),
         (failure("content_filter"), {}, GiveUp()),
@@ -79,8 +81,13 @@ def test_standard(met: Failure, history: dict[str, Any], expected: object) -> No
     assert standard().decide(met, attrs.evolve(FRESH, **history), 10.0) == expected
 
 
-def test_a_hint_beyond_the_cap_stops_the_run_and_says_when_to_come_back() -> None:
-    decision = standard().decide(failure("rate_limit", retry_after=3600), FRESH, 0.0)
+@pytest.mark.parametrize("kind", ["rate_limit", "transient", "timeout"])
+@pytest.mark.parametrize("history", [{}, {"retries": 3}, {"budget_left": False}])
+def test_a_hint_beyond_the_cap_stops_the_run_and_says_when_to_come_back(
+    kind: str, history: dict[str, Any]
+) -> None:
+    met = failure(kind, retry_after=3600)
+    decision = standard().decide(met, attrs.evolve(FRESH, **history), 0.0)
     assert isinstance(decision, StopRun)
     assert "wait 3600 s" in (decision.reason or "")
 
@@ -88,13 +95,6 @@ def test_a_hint_beyond_the_cap_stops_the_run_and_says_when_to_come_back() -> Non
 def test_a_dead_server_stops_the_run_when_the_budget_is_used_up() -> None:
     history = attrs.evolve(FRESH, budget_left=False, failed_in_a_row=50)
     assert isinstance(standard().decide(failure("transient"), history, 0.0), StopRun)
-
-
-def test_a_wait_that_would_pass_the_rows_deadline_gives_it_up() -> None:
-    policy = standard(row_deadline=100.0)
-    met = failure("rate_limit", retry_after=50)
-    assert isinstance(policy.decide(met, FRESH, 40.0), Retry)
-    assert policy.decide(met, FRESH, 60.0) == GiveUp()
 
 
 def test_politeness_is_the_least_wait_after_any_error() -> None:
