@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Self
@@ -10,7 +11,9 @@ import attrs
 
 from oumi_core.bridge import Bridge
 from oumi_core.errors import EngineError
+from oumi_core.run.attempts import Again, Attempts
 from oumi_core.run.row import Row, classified
+from oumi_core.run.turns import Turn
 from oumi_core.types.completion import Completion
 from oumi_core.types.failure import Failure, FailureKind
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from oumi_core.engine import Engine, Request
+    from oumi_core.run.governor import Ticket
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
@@ -49,6 +53,17 @@ class TextStream:
         An answer that was not accepted is raised as an `EngineError` after the last piece.
         """
         return self._answering.result
+
+    async def execute(self, put: Put) -> None:
+        """Answer on the loop that runs, and put each piece of text as it comes.
+
+        What the iterators do on the private loop. Limits hold as in a run, and so do the retry
+        policy and `row_deadline` until the first piece has come.
+
+        Raises:
+            EngineError: there is no answer, it broke off, or it was not accepted.
+        """
+        await self._answering.produce(put)
 
     def __iter__(self) -> Self:
         return self
@@ -84,34 +99,97 @@ class _Answering:
     async def produce(self, put: Put) -> None:
         async with self._engine(self._plan) as engine:
             row = Row(engine, self._plan)
-            started = time.perf_counter()
+            workers = self._plan.num_workers or engine.num_workers
+            attempts = Attempts(row, engine, self._plan, workers)
+            turn: Turn[None] = Turn(0, None)
             request = row.request(0, self._conversation)
-            completion = await _pieces(engine, request, put, started)
-            seconds = time.perf_counter() - started
+            completion = await _tried(engine, attempts, turn, request, put)
+            result = row.judge(0, self._conversation, completion, 0.0)
+            self.result = attempts.finished(turn, result)
         self.completion = completion
-        self.result = row.judge(0, self._conversation, completion, seconds)
         if self.result.error is not None:
             raise EngineError(self.result.error)
 
 
-async def _pieces(engine: Engine, request: Request, put: Put, started: float) -> Completion:
-    """Put each piece of text; the whole answer, with the time that the first piece took."""
-    first: float | None = None
-    pieces = engine.stream(request)
-    try:
-        async for piece in pieces:
-            if isinstance(piece, Completion):
-                return attrs.evolve(piece, time_to_first_token=first)
-            if piece.text:
-                first = first or time.perf_counter() - started
-                await put(piece.text)
-    except EngineError:
-        raise
-    except (Exception, SystemExit, KeyboardInterrupt) as error:
-        raise EngineError(classified(engine, error)) from error
-    finally:
-        # An engine may give any iterator; one that is no generator has nothing to close.
-        aclose = getattr(pieces, "aclose", None)
-        if aclose is not None:
-            await aclose()
-    raise EngineError(Failure(FailureKind.TRANSIENT, "the stream ended without its completion"))
+async def _tried(
+    engine: Engine, attempts: Attempts, turn: Turn[None], request: Request, put: Put
+) -> Completion:
+    """Try as often as the retry policy says; not again once a piece was put."""
+    while True:
+        attempt = _Attempt(engine, attempts, turn, put)
+        try:
+            return await attempt.answer(request)
+        except EngineError as error:
+            outcome = attempts.follow(turn, error.failure, final=attempt.begun)
+            if not isinstance(outcome, Again):
+                raise EngineError(attempts.stopped_by or outcome) from error
+        await asyncio.sleep(outcome.after)
+
+
+class _Attempt:
+    """One try of a stream.
+
+    Attributes:
+        begun: True when a piece was put, so that the answer cannot be begun again.
+    """
+
+    def __init__(self, engine: Engine, attempts: Attempts, turn: Turn[None], put: Put) -> None:
+        self._engine = engine
+        self._attempts = attempts
+        self._turn = turn
+        self._put = put
+        self.begun = False
+
+    async def answer(self, request: Request) -> Completion:
+        """Wait for leave to send, and put each piece of the answer.
+
+        Raises:
+            EngineError: there is no answer, or it broke off.
+        """
+        attempts, turn = self._attempts, self._turn
+        deadline = asyncio.timeout_at(attempts.due(turn))
+        ticket: Ticket | None = None
+        try:
+            async with deadline:
+                ticket = await attempts.admit(turn, request.conversation)
+                deadline.reschedule(attempts.due(turn))
+                completion = await self._pieces(request, deadline)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and _is_canceled():
+                if ticket is not None:
+                    attempts.cancelled()
+                raise
+            failure = attempts.overdue() if deadline.expired() else classified(self._engine, error)
+            if ticket is not None:
+                attempts.ended(ticket, None, failure)
+            raise EngineError(failure) from error
+        attempts.ended(ticket, completion.usage, None)
+        return completion
+
+    async def _pieces(self, request: Request, deadline: asyncio.Timeout) -> Completion:
+        """Put each piece of text; the whole answer, with the time that the first piece took."""
+        started = time.perf_counter()
+        first: float | None = None
+        pieces = self._engine.stream(request)
+        try:
+            async for piece in pieces:
+                if isinstance(piece, Completion):
+                    return attrs.evolve(piece, time_to_first_token=first)
+                if piece.text:
+                    if not self.begun:
+                        # From here on the pace is also that of whoever takes the pieces.
+                        deadline.reschedule(None)
+                        first, self.begun = time.perf_counter() - started, True
+                    await self._put(piece.text)
+        finally:
+            # An engine may give any iterator; one that is no generator has nothing to close.
+            aclose = getattr(pieces, "aclose", None)
+            if aclose is not None:
+                await aclose()
+        raise EngineError(Failure(FailureKind.TRANSIENT, "the stream ended without its completion"))
+
+
+def _is_canceled() -> bool:
+    """True if somebody canceled this task; else something inside the engine was."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
