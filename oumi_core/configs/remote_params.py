@@ -46,11 +46,13 @@ class RemoteParams(Params):
         num_workers: requests in flight, at least 1; the engine's own default if null. The
             `num_workers` of the config wins over it.
         requests_per_minute: the most requests started in any minute, at least 1; default: no
-            limit.
+            limit. This and the next two count all that this process sends to the same server with
+            the same key and model: in other runs and streams too, from when the first run with
+            any limit began.
         input_tokens_per_minute: the most prompt tokens in any minute, at least 1; default: no
             limit.
         output_tokens_per_minute: the most answer tokens in any minute, at least 1; default: no
-            limit.
+            limit. A request counts for `max_new_tokens` until its answer is there.
         politeness_policy: P seconds, at least 0: after an error a worker waits at least P, and
             at most `num_workers` requests start in any P seconds; default 0, neither.
         batch_completion_window: the time in which a provider's batch must end; default `24h`.
@@ -58,8 +60,9 @@ class RemoteParams(Params):
             true.
         retry_policy: what decides what follows a failure: `standard` (the default), `none`, or
             a plugin's name.
-        row_deadline: the most seconds for one row, retries and waits included, above 0; default
-            3600; no limit if null.
+        row_deadline: the most seconds for one row from when it was first sent, retries and waits
+            included, above 0; then it is cut, and fails as timed out. Default 3600; no limit if
+            null. A stream has to begin in that time.
 
     Raises:
         ConfigError: lists every fault.
