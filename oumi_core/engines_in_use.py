@@ -54,9 +54,8 @@ class EnginesInUse:
         self._users.add(task)
         try:
             engine = await self.start(plan)
-            constraint = plan.constraint
-            if constraint is not None and constraint.kind in engine.capabilities.guided:
-                await engine.check_constraint(constraint)
+            if plan.enforced is not None:
+                await engine.check_constraint(plan.enforced)
             yield engine
         finally:
             self._users.discard(task)

@@ -178,7 +178,10 @@ class Attempts:
             if kind is FailureKind.TRUNCATED:
                 request = _with_more_tokens(request)
         elif turn.asked_again < self._max_reasks and kind is FailureKind.INVALID_OUTPUT:
-            reasked = self._row.reasked(request, result.completion)
+            try:
+                reasked = self._row.reasked(request, result.completion)
+            except Exception:  # noqa: BLE001 - a decoder's defect; the row has its failure already
+                reasked = None
             if reasked is None:
                 return False
             request = reasked

@@ -35,6 +35,7 @@ class Plan:
         generation: the effective parameters.
         constraint: what answers must fit; None if they are free.
         decoder: sees to the constraint; None without one.
+        enforced: what the decoder leaves to the engine; None if that is nothing.
         remote: how the server is to be treated; the defaults if the config does not say.
         policy: decides what follows a failure.
         num_workers: rows in flight; None for the engine's own default.
@@ -45,6 +46,7 @@ class Plan:
     generation: GenerationParams
     constraint: Constraint | None
     decoder: Decoder | None
+    enforced: Constraint | None
     remote: RemoteParams
     policy: RetryPolicy
     num_workers: int | None
@@ -76,7 +78,7 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
     engine_config = EngineConfig(
         config.model, config.remote_params, config.engine_args, engine.provider
     )
-    constraint, decoder = _guided(engine_config, generation, capabilities)
+    constraint, decoder, enforced = _guided(engine_config, generation, capabilities)
     remote = config.remote_params or RemoteParams()
     policy: type[RetryPolicy] = find(RETRY_POLICY, remote.retry_policy).cls
     return Plan(
@@ -84,6 +86,7 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
         generation=generation,
         constraint=constraint,
         decoder=decoder,
+        enforced=enforced,
         remote=remote,
         policy=_made(policy, remote),
         num_workers=config.num_workers or remote.num_workers,
@@ -107,10 +110,10 @@ def _made(policy: type[RetryPolicy], remote: RemoteParams) -> RetryPolicy:
 
 def _guided(
     engine_config: EngineConfig, generation: GenerationParams, capabilities: Capabilities
-) -> tuple[Constraint | None, Decoder | None]:
+) -> tuple[Constraint | None, Decoder | None, Constraint | None]:
     params = generation.guided_decoding
     if params is None:
-        return None, None
+        return None, None, None
     constraint = constraint_of(params)
     decoder_class: type[Any] = find(GUIDED_DECODER, params.backend).cls
     decoder: Decoder = decoder_class(constraint)
@@ -118,7 +121,7 @@ def _guided(
     prepared = decoder.prepare(probe, capabilities)
     if isinstance(prepared, Refusal):
         raise ConfigError(f"generation.guided_decoding: {prepared.reason}")
-    return constraint, decoder
+    return constraint, decoder, prepared.constraint
 
 
 def _unsupported(

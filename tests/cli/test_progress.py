@@ -47,7 +47,6 @@ def test_machines_get_nothing_but_objects_and_the_last_says_how_it_ended(here: A
     }
     assert events(done.err, "failed") == [{"event": "failed", "message": "row 2: refusal: on cue"}]
     assert events(done.err, "warning")[0]["message"] == "the stage is slippery"
-    assert events(done.err, "log")
 
 
 def test_progress_comes_while_a_row_is_waited_for(here: Any) -> None:

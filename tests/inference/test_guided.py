@@ -130,6 +130,17 @@ def test_an_engine_may_look_closer_and_refuse_before_the_first_row() -> None:
             engine.infer([Conversation([Message("user", "x")])])
 
 
+def test_what_the_engine_could_not_hold_is_no_matter_where_it_is_not_left_to_it() -> None:
+    class Picky(Parrot):
+        async def check_constraint(self, constraint: Constraint) -> None:
+            raise ConfigError("not this one")
+
+    with get_engine(Picky, model="m", regex="[0-9]+", backend="reask", max_reasks=0) as engine:
+        (result,) = engine.run([Conversation([Message("user", "x")])])
+    assert result.error is not None
+    assert result.error.kind is FailureKind.INVALID_OUTPUT
+
+
 def test_an_unknown_backend_is_an_error_that_lists_what_there_is() -> None:
     with get_engine(Parrot, model="m", regex="a", backend="nativ") as engine:
         with pytest.raises(PluginError, match="native"):

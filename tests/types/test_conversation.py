@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections import OrderedDict
@@ -129,6 +130,7 @@ def test_a_faulty_conversation_is_reported_by_path(data: Any, fault: str) -> Non
     ids=lambda value: repr(value[:25]),
 )
 def test_what_is_no_json_is_a_data_error(text: str | bytes, fault: str) -> None:
+    gc.collect()  # not in the depth of a nested text, where what other tests left could not end
     with pytest.raises(DataError) as caught:
         Conversation.from_json(text)
     assert str(caught.value).startswith(fault)
