@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.errors import ConfigError, EngineError
+from oumi_core.errors import ConfigError, EngineError, OumiError
 from oumi_core.loop import Job, close_at_exit
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
 
-    from oumi_core.engine import Engine
+    from oumi_core.engine import Engine, EngineConfig
     from oumi_core.run.plan import Plan
 
 __all__ = ["EnginesInUse"]
@@ -70,7 +70,7 @@ class EnginesInUse:
                 rest = attrs.evolve(plan.engine_config, model=engine.config.model)
                 if rest == engine.config and engine.serves(plan.model):
                     return engine
-            engine = self._class(plan.engine_config)
+            engine = _made(self._class, plan.engine_config)
             try:
                 await _guarded(engine.start())
             except BaseException:
@@ -117,12 +117,34 @@ class EnginesInUse:
 
 
 async def _guarded(awaitable: Awaitable[None]) -> None:
-    """Await an engine's own code; one that would end the program says so as an error."""
+    """Await an engine's own `start` or `stop`."""
     try:
         await awaitable
-    except (SystemExit, KeyboardInterrupt) as error:
-        reason = f"the engine raised {type(error).__name__}"
-        raise EngineError(Failure(FailureKind.INTERNAL, reason)) from error
+    except OumiError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        raise _broken(error) from error
+
+
+def _made(engine_class: type[Engine], config: EngineConfig) -> Engine:
+    try:
+        engine = engine_class(config)
+    except OumiError:
+        raise
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        raise _broken(error) from error
+    if not hasattr(engine, "config"):
+        engine.config = config  # its constructor did not call that of `Engine`
+    return engine
+
+
+def _broken(error: BaseException) -> EngineError:
+    # Unlike in the answer to a row there is no prompt in it, and what a library says here (a driver
+    # that is missing, memory that is not there) is what its user needs.
+    lines = str(error).splitlines()
+    said = f": {lines[0][:300]}" if lines else ""
+    reason = f"the engine cannot be brought up: {type(error).__name__}{said}"
+    return EngineError(Failure(FailureKind.ENGINE_DEAD, reason))
 
 
 def _close_later(engines: EnginesInUse) -> None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from oumi_core.configs import GenerationParams, InferenceConfig, ModelParams, RemoteParams
 from oumi_core.configs.fields import with_fields
+from oumi_core.engine import Engine
 from oumi_core.engines_in_use import EnginesInUse
-from oumi_core.errors import InferenceFailed
+from oumi_core.errors import ConfigError, InferenceFailed
 from oumi_core.loop import run_async, run_blocking
 from oumi_core.plugin_info import Found
 from oumi_core.registry import ENGINE, default_registry, find
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
@@ -67,11 +67,12 @@ class InferenceEngine:
         Raises:
             PluginError: there is no such engine, or its plugin cannot be loaded.
         """
-        self._found = (
-            find(ENGINE, engine)
-            if isinstance(engine, str)
-            else Found(engine, engine.__name__, distribution="", version="")
-        )
+        if isinstance(engine, str):
+            self._found = find(ENGINE, engine)
+        elif isinstance(engine, type) and issubclass(engine, Engine):  # type: ignore[redundant-expr]  # of untyped callers
+            self._found = Found(engine, engine.__name__, distribution="", version="")
+        else:
+            raise ConfigError(f"{engine!r} is no engine: give a name or a subclass of Engine")
         self._engines = EnginesInUse(self, self._found.cls)
         self.config = config
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -41,3 +43,26 @@ def test_dir_shows_every_public_name() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'get_motor'"):
         _ = oumi_core.get_motor
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    heavy = [
+        "aiohttp",
+        "httpx",
+        "yaml",
+        "pydantic",
+        "numpy",
+        "torch",
+        "jsonschema",
+        "click",
+        "rich",
+    ]
+    program = (
+        "import sys; import oumi_core; oumi_core.get_engine; oumi_core.list_engines\n"
+        "import oumi_core.types, oumi_core.configs, oumi_core.wire\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

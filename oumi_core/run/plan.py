@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -10,7 +11,7 @@ import attrs
 from oumi_core.configs import GenerationParams, RemoteParams
 from oumi_core.engine import EngineConfig, Request
 from oumi_core.errors import ConfigError, OumiError, PluginError
-from oumi_core.guided.constraint import constraint_of
+from oumi_core.guided.constraint import Grammar, constraint_of
 from oumi_core.guided.decoder import Refusal
 from oumi_core.registry import GUIDED_DECODER, RETRY_POLICY, find
 from oumi_core.types.conversation import Conversation
@@ -115,6 +116,12 @@ def _guided(
     if params is None:
         return None, None, None
     constraint = constraint_of(params)
+    if isinstance(constraint, Grammar) and find_spec("llguidance") is None:
+        warnings.warn(
+            "answers are not checked against their grammar: pip install 'oumi-core[grammar]'",
+            UserWarning,
+            stacklevel=5,
+        )
     decoder_class: type[Any] = find(GUIDED_DECODER, params.backend).cls
     decoder: Decoder = decoder_class(constraint)
     probe = Request(Conversation([]), engine_config.model, generation, constraint)

@@ -47,7 +47,7 @@ class Row:
         try:
             completion = await self._engine.complete(request or self.request(index, conversation))
             if not isinstance(completion, Completion):
-                raise TypeError(type(completion).__name__)  # noqa: TRY301 - the engine's defect
+                raise _no_completion(completion)  # noqa: TRY301 - one way out for all
             return self.judge(index, conversation, completion, time.perf_counter() - started)
         except asyncio.CancelledError as canceled:
             task = asyncio.current_task()
@@ -112,6 +112,8 @@ class Row:
         error, parsed, checked = self._verdict(completion)
         if error is not None:
             return Result(index, conversation, completion, error, None, checked, 1, latency)
+        if checked is False:
+            metadata["constraint_checked"] = False
         replied = conversation.with_reply(completion.message, metadata)
         return Result(index, replied, completion, None, parsed, checked, 1, latency)
 
@@ -131,6 +133,9 @@ class Row:
         self, verdict: Accepted | Fault, *, cut: bool
     ) -> tuple[Failure | None, object, bool | None]:
         if not isinstance(verdict, Fault):
+            if cut and not verdict.checked:
+                # Nobody can say whether it is whole, and most that were cut are not.
+                return Failure(FailureKind.TRUNCATED, f"{_CUT}; {_MORE}"), None, False
             return None, verdict.parsed, verdict.checked
         if cut:
             return _failure(FailureKind.TRUNCATED, f"{_CUT}, so that it {verdict.reason}; {_MORE}")
@@ -151,6 +156,12 @@ _MORE = "allow it more tokens, or set generation.on_truncated"
 def _refusal_as_answer(completion: Completion, refusal: str) -> Completion:
     message = attrs.evolve(completion.message, content=completion.text or refusal)
     return attrs.evolve(completion, message=message, refusal=None)
+
+
+def _no_completion(value: object) -> EngineError:
+    kind = type(value).__name__
+    reason = f"the engine's complete() gave a {kind}; it must return a Completion"
+    return EngineError(Failure(FailureKind.INTERNAL, reason))
 
 
 def _failure(kind: FailureKind, message: str) -> tuple[Failure, None, bool]:

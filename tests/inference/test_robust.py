@@ -74,6 +74,41 @@ def test_an_input_that_raises_what_it_should_not_is_a_fault_of_the_input(error: 
         assert engine.infer([ask("still there")])[0][-1].text == "fine"
 
 
+@pytest.mark.parametrize("where", ["init", "start"])
+def test_what_a_library_raises_when_it_is_brought_up_is_an_engine_error(where: str) -> None:
+    class NoGpu(Engine):
+        def __init__(self, config: Any) -> None:
+            if where == "init":
+                raise RuntimeError("no gpu here")
+
+        async def start(self) -> None:
+            raise RuntimeError("no gpu here")
+
+        async def complete(self, request: Request) -> Completion:
+            raise AssertionError
+
+    with get_engine(NoGpu, model="m") as engine:
+        with pytest.raises(EngineError, match="cannot be brought up: RuntimeError: no gpu here"):
+            engine.infer([ask("a")])
+
+
+def test_an_engine_need_not_call_the_constructor_of_its_base() -> None:
+    class Own(Engine):
+        def __init__(self, config: Any) -> None:
+            self.greeting = config.model.model_name
+
+        async def complete(self, request: Request) -> Completion:
+            return Completion(Message("assistant", self.greeting))
+
+    with get_engine(Own, model="hello") as engine:
+        assert [engine.infer([ask("a")])[0][-1].text for _ in "12"] == ["hello", "hello"]
+
+
+def test_what_is_no_engine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="is no engine"):
+        get_engine(dict, model="m")  # type: ignore[arg-type]
+
+
 def test_rows_of_another_type_fail_and_say_what_they_are() -> None:
     with get_engine("echo", model="m") as engine:
         (result,) = engine.run([{"messages": []}])  # type: ignore[list-item]

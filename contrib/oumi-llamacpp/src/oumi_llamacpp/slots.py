@@ -72,6 +72,9 @@ class Slots:
             params.ui = False
             params.n_threads_http = 1
             self._server = xllamacpp.Server(params)
+        # Its loop may not have begun when the constructor returns, and one that is told to end
+        # before it has begun runs for ever. An answer of one token shows that it runs.
+        self._server.handle_completions({"prompt": "", "n_predict": 1, "cache_prompt": False})
         self._pool = ThreadPoolExecutor(params.n_parallel, thread_name_prefix="llamacpp")
         self._calls: set[Call] = set()
         self._closed = False
