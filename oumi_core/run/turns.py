@@ -105,7 +105,14 @@ class Turns(Generic[T]):
         self._alarm = None
         if self._later:
             loop = asyncio.get_running_loop()
-            self._alarm = loop.call_at(self._later[0][0], self._wake, 1)
+            self._alarm = loop.call_at(self._later[0][0], self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if self._later and self._later[0][0] > asyncio.get_running_loop().time():
+            self._set_alarm()  # a loop may ring early: uvloop counts whole milliseconds
+        else:
+            self._wake(1)
 
     def _is_over(self) -> bool:
         if self._stopped:

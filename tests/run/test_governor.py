@@ -416,3 +416,15 @@ def test_no_window_ever_holds_more_than_any_of_its_limits(
         assert not inside or sum(inside) + amount <= limit.most
         log.reserve(amount, now)
         spent.append((now, amount))
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_retries_come_on_every_loop(loop: str) -> None:
+    """Waits in real time, of odd lengths: a loop that rings early must not forget them."""
+    factory = pytest.importorskip("uvloop").new_event_loop if loop == "uvloop" else None
+    Server.seconds = 0.0
+    Server.script.extend(Failure(FailureKind.TRANSIENT, "once") for _ in range(90))
+    fields = {"num_workers": 1, "max_retries": 99, "retry_backoff_base": 0.0017}
+    with asyncio.Runner(loop_factory=factory) as runner:
+        results, _ = runner.run(outcome(100, retry_backoff_max=0.0017, **fields))
+    assert all(result.ok for result in results)
