@@ -106,7 +106,7 @@ class Execution:
         self._turns = turns = Turns(Feed(rows.prepared(), self.home), most_waiting=workers)
 
         async def serve(turn: Turn[T]) -> None:
-            result = rows.known(turn.row, row)
+            result = rows.known(turn.row, row) if rows.keeps else None
             if result is None:
                 outcome = await attempts.send(turn, rows.conversation(turn.row))
                 if isinstance(outcome, Again):
@@ -114,7 +114,7 @@ class Execution:
                     return
                 result = outcome
             # A row that met what stopped the run is no failure of its own: it stays to be done.
-            if result.ok or attempts.stopped_by is None:
+            if rows.keeps and (result.ok or attempts.stopped_by is None):
                 result = await rows.keep(turn.row, result)
             self.tally.add(result)
             if attempts.stopped_by is not None:

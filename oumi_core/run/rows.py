@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from oumi_core.types.conversation import Conversation
 
@@ -19,7 +19,14 @@ T = TypeVar("T")
 
 
 class Rows(ABC, Generic[T]):
-    """The rows of a run: what each asks, what is known of it, and where its result is kept."""
+    """The rows of a run: what each asks, what is known of it, and where its result is kept.
+
+    Attributes:
+        keeps: False if nothing is known of any row and no result is kept, so that neither need be
+            asked for: two calls a row, one of them a coroutine.
+    """
+
+    keeps: ClassVar[bool] = True
 
     @abstractmethod
     def prepared(self) -> Iterable[T] | AsyncIterable[T]:
@@ -40,6 +47,8 @@ class Rows(ABC, Generic[T]):
 
 class PlainRows(Rows[Conversation]):
     """Rows as they come: nothing is known of them, and nothing is kept."""
+
+    keeps: ClassVar[bool] = False
 
     def __init__(self, rows: Iterable[Conversation] | AsyncIterable[Conversation]) -> None:
         self._rows = rows
