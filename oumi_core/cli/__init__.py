@@ -2,7 +2,7 @@
 
 It knows nothing of particular engines. What is shown on a terminal (colours, tables, a bar) is
 plain text elsewhere, and rich is imported only for a terminal. The program ends with the codes of
-`oumi_core.run.summary.ExitCode`.
+`oumi_core.exit_codes.ExitCode`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from oumi_core.cli.console import events_instead_of_notes, note, show_error
-from oumi_core.errors import ConfigError, InferenceFailed, OumiError, PluginError
+from oumi_core.errors import OumiError
+from oumi_core.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +28,6 @@ _COMMANDS: Final = {
     "completion": ("oumi_core.cli.completion", "Print the script for completion in a shell."),
 }
 """Name -> the module with the click command `command`, and what `oumi --help` says of it."""
-
-_WRONG_USE, _SOME_FAILED, _STOPPED, _INTERRUPTED = 2, 1, 3, 130
-"""As in `oumi_core.run.summary.ExitCode`, whose module is not needed to list the engines."""
 
 _PIPE_CLOSED = 141
 """What shells report of a program whose reader went away (`oumi ... | head`)."""
@@ -116,28 +114,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _misused(error)
     except click.Abort:  # click's word for Ctrl-C
         note("interrupted")
-        return _INTERRUPTED
+        return ExitCode.INTERRUPTED
     except OumiError as error:
         show_error(error)
-        return _code_of(error)
+        return exit_code_of(error)
     return code if isinstance(code, int) else 0
-
-
-def _code_of(error: OumiError) -> int:
-    if isinstance(error, ConfigError | PluginError):
-        return _WRONG_USE
-    return _SOME_FAILED if isinstance(error, InferenceFailed) else _STOPPED
 
 
 def _misused(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
-        return _WRONG_USE
+        return ExitCode.WRONG_USE
     note(error.format_message(), label="error", style="red")
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         note(f"{context.command_path} --help shows how it is used")
-    return _WRONG_USE
+    return ExitCode.WRONG_USE
 
 
 def _prepare() -> None:

@@ -17,7 +17,7 @@ from oumi_core.cli.progress import progress
 from oumi_core.cli.progress_json import JsonProgress
 from oumi_core.cli.report import SHOWN_FAILURES, tell_broken_off, tell_end
 from oumi_core.errors import OumiError
-from oumi_core.run.summary import ExitCode
+from oumi_core.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -13,7 +13,7 @@ from oumi_core.cli.lines import piped_lines, typed_lines
 from oumi_core.cli.loading import load
 from oumi_core.cli.question import print_pieces, remark
 from oumi_core.errors import OumiError
-from oumi_core.run.summary import ExitCode
+from oumi_core.exit_codes import ExitCode
 from oumi_core.types.conversation import Message, Role
 
 if TYPE_CHECKING:

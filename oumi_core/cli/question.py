@@ -9,7 +9,7 @@ from oumi_core.cli.answers import print_json
 from oumi_core.cli.console import is_terminal, note, printable, show_error
 from oumi_core.cli.loading import load
 from oumi_core.errors import EngineError
-from oumi_core.run.summary import ExitCode
+from oumi_core.exit_codes import ExitCode
 from oumi_core.types.completion import FinishReason
 
 if TYPE_CHECKING:

@@ -102,8 +102,6 @@ class Journal:
         Raises:
             ConfigError: it cannot be written, is locked by another run, or is no journal.
         """
-        if Path(output_path).is_dir():
-            raise ConfigError(f"output_path: {output_path} is a folder; give the path of a file")
         self.path = journal_path(output_path)
         self._lock = threading.Lock()
         self._closed = False

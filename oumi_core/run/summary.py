@@ -8,30 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from oumi_core.errors import ConfigError, OumiError, PluginError
+from oumi_core.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
+    from oumi_core.errors import OumiError
     from oumi_core.types.failure import Failure, FailureKind
     from oumi_core.types.result import Result
 
-__all__ = ["ExitCode", "Summary", "Tally"]
-
-
-class ExitCode:
-    """What the command line ends with."""
-
-    OK = 0
-    """All rows have an answer."""
-    SOME_FAILED = 1
-    """Every row was tried and some failed."""
-    WRONG_USE = 2
-    """The command, a config or the input is wrong."""
-    STOPPED = 3
-    """The run ended early: an account, an engine or a disk gave out. The same command goes on."""
-    INTERRUPTED = 130
-    """Ctrl-C. The same command goes on."""
-    TERMINATED = 143
-    """SIGTERM, as a scheduler sends it. The same command goes on."""
+__all__ = ["Summary", "Tally"]
 
 
 @attrs.frozen
@@ -67,10 +51,8 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """What a program that did only this run should end with; see `ExitCode`."""
-        if isinstance(self.error, ConfigError | PluginError):
-            return ExitCode.WRONG_USE
         if self.error is not None:
-            return ExitCode.STOPPED
+            return exit_code_of(self.error)
         if self.stopped_by is not None:
             return ExitCode.STOPPED
         if self.interrupted:
