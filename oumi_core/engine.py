@@ -20,6 +20,7 @@ from oumi_core.types.failure import Failure, FailureKind
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
+    from oumi_core.batching.backend import BatchBackend
     from oumi_core.configs import GenerationParams, ModelParams, RemoteParams
     from oumi_core.guided.constraint import Constraint
     from oumi_core.providers import Provider
@@ -201,6 +202,14 @@ class Engine(ABC):
     async def list_models(self) -> list[str]:
         """The names of the models that it can be asked for, sorted; its own by default."""
         return [self.config.model.model_name]
+
+    def batch_backend(self) -> BatchBackend | None:
+        """What carries batches to the provider's own batch API; None, the default, without one.
+
+        Asked of an engine that need not be started. The backend is used between `start` and
+        `stop` only.
+        """
+        return None
 
     def classify(self, error: Exception) -> Failure:
         """Say what an exception out of `complete` or `stream` means.
