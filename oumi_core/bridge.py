@@ -11,31 +11,35 @@ import asyncio
 import functools
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from oumi_core.loop import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
-__all__ = ["Bridge"]
+__all__ = ["Bridge", "Put"]
 
 T = TypeVar("T")
+
+Put: TypeAlias = "Callable[[T], Awaitable[None] | None]"
+"""Takes an item; returns what to await before the next one, if anything."""
 
 
 class Bridge(Generic[T]):
     """An iterator, blocking and awaitable, over what a coroutine puts.
 
-    The coroutine starts when the first item is asked for. It waits while `capacity` items are not
-    taken. Its exception, if any, is raised after the last item. Closing cancels it and waits until
-    it has let go. Only one consumer may take items.
+    The coroutine starts when the first item is asked for. What it puts items with returns None, or,
+    while `capacity` items are not taken, what to await before the next one. Its exception, if any,
+    is raised after the last item. Closing cancels it and waits until it has let go. Only one
+    consumer may take items.
     """
 
     def __init__(
         self,
-        produce: Callable[[Callable[[T], Coroutine[Any, Any, None]]], Coroutine[Any, Any, None]],
+        produce: Callable[[Put[T]], Coroutine[Any, Any, None]],
         *,
-        capacity: int = 256,
+        capacity: int = 128,
     ) -> None:
         self._produce = produce
         self._capacity = capacity
@@ -49,13 +53,12 @@ class Bridge(Generic[T]):
 
     # The producer's side, on the private loop.
 
-    async def _put(self, item: T) -> None:
+    def _put(self, item: T) -> Awaitable[None] | None:
         self._items.append(item)
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self._flush)
-        if len(self._items) >= self._capacity:
-            await self._wait_for_room()
+        return self._wait_for_room() if len(self._items) >= self._capacity else None
 
     async def _wait_for_room(self) -> None:
         if self._room is None:

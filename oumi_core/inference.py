@@ -236,11 +236,7 @@ class InferenceEngine:
 
 async def _collect(run: Run) -> list[Conversation]:
     results: list[Result] = []
-
-    async def keep(result: Result) -> None:
-        results.append(result)
-
-    await run.execute(keep)
+    await run.execute(results.append)
     results.sort(key=lambda result: result.index)
     stopped = run.stopped()
     if stopped is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
@@ -18,16 +18,16 @@ from oumi_core.types.completion import Completion
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from oumi_core.bridge import Put
     from oumi_core.engine import Engine, Request
     from oumi_core.run.governor import Ticket
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation
     from oumi_core.types.result import Result
 
-    Put = Callable[[str], Coroutine[Any, Any, None]]
     OpenEngine = Callable[[Plan], AbstractAsyncContextManager[Engine]]
 
 __all__ = ["TextStream"]
@@ -54,7 +54,7 @@ class TextStream:
         """
         return self._answering.result
 
-    async def execute(self, put: Put) -> None:
+    async def execute(self, put: Put[str]) -> None:
         """Answer on the loop that runs, and put each piece of text as it comes.
 
         What the iterators do on the private loop. Limits hold as in a run, and so do the retry
@@ -96,7 +96,7 @@ class _Answering:
         self.completion: Completion | None = None
         self.result: Result | None = None
 
-    async def produce(self, put: Put) -> None:
+    async def produce(self, put: Put[str]) -> None:
         async with self._engine(self._plan) as engine:
             row = Row(engine, self._plan)
             workers = self._plan.num_workers or engine.num_workers
@@ -112,7 +112,7 @@ class _Answering:
 
 
 async def _tried(
-    engine: Engine, attempts: Attempts, turn: Turn[None], request: Request, put: Put
+    engine: Engine, attempts: Attempts, turn: Turn[None], request: Request, put: Put[str]
 ) -> Completion:
     """Try as often as the retry policy says; not again once a piece was put."""
     while True:
@@ -133,7 +133,7 @@ class _Attempt:
         begun: True when a piece was put, so that the answer cannot be begun again.
     """
 
-    def __init__(self, engine: Engine, attempts: Attempts, turn: Turn[None], put: Put) -> None:
+    def __init__(self, engine: Engine, attempts: Attempts, turn: Turn[None], put: Put[str]) -> None:
         self._engine = engine
         self._attempts = attempts
         self._turn = turn
@@ -180,7 +180,9 @@ class _Attempt:
                         # From here on the pace is also that of whoever takes the pieces.
                         deadline.reschedule(None)
                         first, self.begun = time.perf_counter() - started, True
-                    await self._put(piece.text)
+                    full = self._put(piece.text)
+                    if full is not None:
+                        await full
         finally:
             # An engine may give any iterator; one that is no generator has nothing to close.
             aclose = getattr(pieces, "aclose", None)

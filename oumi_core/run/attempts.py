@@ -32,6 +32,9 @@ __all__ = ["Again", "Attempts"]
 _CHARACTERS_A_TOKEN = 4
 """How prompts are estimated before their tokens are known; settled with the real count."""
 
+_ANY_ERROR = (Exception, SystemExit, KeyboardInterrupt, asyncio.CancelledError)
+"""All that a coroutine can raise, but for its own end."""
+
 _ASK_AGAIN = 2
 """So often an answer that is cut, empty or a refusal is asked for again, if that is wanted."""
 
@@ -62,6 +65,7 @@ class Attempts:
         self._row = row
         self._generation = generation
         self._deadline = math.inf if plan.remote.row_deadline is None else plan.remote.row_deadline
+        self._clock = asyncio.get_running_loop().time
         self._governor = governor_of(engine.limit_scope(plan.model))
         limits = limits_of(plan.remote, num_workers)
         self._governor.count(limits)
@@ -79,11 +83,12 @@ class Attempts:
         self._alike_in_a_row = 0
         self.stopped_by: Failure | None = None
 
-    async def send(self, turn: Turn[Any], conversation: Conversation) -> Result | Again:
-        """Try a row once: its result, or when to try it again."""
-        governor, deadlines = self._governor, self._governor.deadlines
-        # A coroutine always runs in a task.
-        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
+    async def send(
+        self, turn: Turn[Any], conversation: Conversation, task: asyncio.Task[Any]
+    ) -> Result | Again:
+        """Try a row once, in the running task `task`: its result, or when to try it again."""
+        row, governor, clock = self._row, self._governor, self._clock
+        deadlines = governor.deadlines
         if turn.started is not None:
             deadlines.set(task, turn.started + self._deadline)
         ticket: Ticket | None = None
@@ -95,13 +100,16 @@ class Attempts:
             if turn.started is None:
                 turn.started = ticket.started
                 deadlines.set(task, ticket.started + self._deadline)
-            result = await self._row.answer(turn.index, conversation, turn.request)
-        except asyncio.CancelledError:
-            if ticket is not None:
-                governor.cancelled()
-            if not deadlines.clear(task):
-                raise
-            return self._overdue(turn, conversation)
+            completion = await row.ask(turn.index, conversation, turn.request)
+            result = row.judge(turn.index, conversation, completion, clock() - ticket.started)
+        except _ANY_ERROR as error:  # the engine is a stranger's code
+            if ticket is None or _is_canceled(error, task):
+                if ticket is not None:
+                    governor.cancelled()
+                if not deadlines.clear(task):
+                    raise
+                return self._overdue(turn, conversation)
+            result = row.failed(turn.index, conversation, error, clock() - ticket.started)
         cut = deadlines.clear(task)
         governor.end(ticket, result.usage, result.error)
         if result.error is None:
@@ -269,6 +277,11 @@ class Attempts:
         now = asyncio.get_running_loop().time()
         latency = now - turn.started if turn.started is not None else result.latency
         return attrs.evolve(result, attempts=turn.attempts, latency=latency)
+
+
+def _is_canceled(error: BaseException, task: asyncio.Task[Any]) -> bool:
+    """True if somebody canceled the task; else something inside the engine was."""
+    return isinstance(error, asyncio.CancelledError) and task.cancelling() > 0
 
 
 def _fault(decision: object) -> str:

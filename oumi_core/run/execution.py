@@ -16,9 +16,10 @@ from oumi_core.run.turns import Turn, Turns
 from oumi_core.run.workers import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from oumi_core.bridge import Put
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
     from oumi_core.run.resume import Output
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from oumi_core.run.source import Source
     from oumi_core.types.result import Result
 
-    Deliver = Callable[[Result], Coroutine[Any, Any, None]]
+    Deliver = Put[Result]
 
 __all__ = ["Execution"]
 
@@ -105,10 +106,10 @@ class Execution:
         workers = self.num_workers or 1
         self._turns = turns = Turns(Feed(rows.prepared(), self.home), most_waiting=workers)
 
-        async def serve(turn: Turn[T]) -> None:
+        async def serve(turn: Turn[T], task: asyncio.Task[Any]) -> None:
             result = rows.known(turn.row, row) if rows.keeps else None
             if result is None:
-                outcome = await attempts.send(turn, rows.conversation(turn.row))
+                outcome = await attempts.send(turn, rows.conversation(turn.row), task)
                 if isinstance(outcome, Again):
                     turns.again(turn, outcome.after)
                     return
@@ -121,7 +122,9 @@ class Execution:
                 self.tally.stopped_by = attempts.stopped_by
                 turns.stop()
             turns.done()
-            await deliver(result)
+            full = deliver(result)
+            if full is not None:
+                await full
 
         if self.tally.interrupted:
             turns.stop()

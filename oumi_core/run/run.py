@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from oumi_core.bridge import Bridge
 from oumi_core.errors import RunStopped
 from oumi_core.run.execution import Execution
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
+    from oumi_core.bridge import Put
     from oumi_core.engine import Engine
     from oumi_core.run.plan import Plan
     from oumi_core.run.resume import Output
@@ -46,10 +47,11 @@ class Run:
         self._bridge: Bridge[Result] = Bridge(self._execution.execute)
         weakref.finalize(self, self._bridge.cancel).atexit = False
 
-    async def execute(self, deliver: Callable[[Result], Coroutine[Any, Any, None]]) -> None:
+    async def execute(self, deliver: Put[Result]) -> None:
         """Run every row on the running loop, and deliver each result as it finishes.
 
-        What the iterators do; for callers that are on the private loop already.
+        What the iterators do; for callers that are on the private loop already. What `deliver`
+        returns, if anything, is awaited before its worker takes another row.
         """
         await self._execution.execute(deliver)
 

@@ -68,20 +68,26 @@ class Turns(Generic[T]):
         self._pull: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
+    def take_now(self) -> Turn[T] | None:
+        """The next turn, if there is one now."""
+        turn = self._due() if self._later else None
+        if turn is None and self._begins and len(self._later) <= self._most_waiting:
+            row = self._feed.next()
+            if row is not None:
+                turn = Turn(*row)
+        if turn is not None:
+            self._out += 1
+        return turn
+
     async def take(self) -> Turn[T] | None:
-        """The next turn; None when there will be no more.
+        """Wait for the next turn; None when there will be no more.
 
         Raises:
             Exception: the input's own, after all rows before it.
         """
         while True:
-            turn = self._due() if self._later else None
-            if turn is None and self._begins and len(self._later) <= self._most_waiting:
-                row = self._feed.next()
-                if row is not None:
-                    turn = Turn(*row)
+            turn = self.take_now()
             if turn is not None:
-                self._out += 1
                 return turn
             if self._is_over():
                 self._wake(len(self._idle))

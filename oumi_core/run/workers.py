@@ -19,18 +19,23 @@ _ROWS_A_TURN = 256
 
 
 async def work(
-    turns: Turns[T], serve: Callable[[Turn[T]], Coroutine[Any, Any, None]], num_workers: int
+    turns: Turns[T],
+    serve: Callable[[Turn[T], asyncio.Task[Any]], Coroutine[Any, Any, None]],
+    num_workers: int,
 ) -> None:
-    """Serve every turn, `num_workers` at a time.
+    """Serve every turn, `num_workers` at a time, each in its worker's task.
 
     Ends when there are no more turns and all that were taken have been served. An exception (of
     the input, or of `serve`) cancels the turns in flight and is raised.
     """
 
     async def worker() -> None:
+        # A coroutine always runs in a task. Asking for it takes 0.2 us: once, not once a row.
+        task: asyncio.Task[Any] = asyncio.current_task()  # type: ignore[assignment]
         rows = 0
-        while (turn := await turns.take()) is not None:
-            await serve(turn)
+        # Most turns are there already; a coroutine for each would cost 0.3 us.
+        while (turn := turns.take_now() or await turns.take()) is not None:
+            await serve(turn, task)
             rows += 1
             if not rows % _ROWS_A_TURN:
                 await asyncio.sleep(0)

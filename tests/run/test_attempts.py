@@ -252,7 +252,9 @@ async def sent(policy: RetryPolicy, failure: Failure) -> tuple[Result | Again, A
     plan = attrs.evolve(make_plan(config, Found(Fails, "fails", "", "")), policy=policy)
     engine = Fails(EngineConfig(plan.model))
     attempts = Attempts(Row(engine, plan), engine, plan, 1)
-    return await attempts.send(Turn(0, None), ask("x")), attempts
+    task = asyncio.current_task()
+    assert task is not None
+    return await attempts.send(Turn(0, None), ask("x"), task), attempts
 
 
 def returns(answer: Any) -> RetryPolicy:
