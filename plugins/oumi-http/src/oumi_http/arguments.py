@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ssl
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,12 @@ from oumi_core.errors import ConfigError
 from oumi_http.quirks import Quirks, header_faults, read_quirks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["Arguments", "read_arguments"]
+__all__ = ["Arguments", "FindFaults", "read_arguments"]
+
+FindFaults = Callable[[Any], Iterable[str]]
+"""Says what is wrong with the value of an argument: the ends of lines that begin with its name."""
 
 _WHERE = "engine_args"
 
@@ -36,6 +40,7 @@ class Arguments:
         http_client: an `httpx.AsyncClient` or `httpx2.AsyncClient` to send with, in place of this
             package's own pool. It is not closed, and must not be used on another event loop.
         quirks: in what the server differs; see `Quirks`.
+        own: what the engine's class takes beside these (`own_arguments`), by name.
     """
 
     verify: bool = True
@@ -46,6 +51,7 @@ class Arguments:
     allowed_media_path: Path | None = None
     http_client: Any = None
     quirks: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    own: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
     def tls(self) -> ssl.SSLContext:
         """The context of all connections; reads the files.
@@ -83,30 +89,37 @@ def _reason(error: OSError) -> str:
     return getattr(error, "reason", None) or error.strerror or type(error).__name__
 
 
-def read_arguments(given: Mapping[str, Any]) -> Arguments:
+def read_arguments(
+    given: Mapping[str, Any], own: Mapping[str, FindFaults] | None = None
+) -> Arguments:
     """Check `engine_args`.
+
+    Args:
+        given: as it was written.
+        own: what the engine's class takes beside `Arguments`: names, and what finds their faults.
 
     Raises:
         ConfigError: lists every name that is unknown and every value that cannot be.
     """
+    known = {**_FAULTS, **(own or {})}
     faults: list[str] = []
     values: dict[str, Any] = {}
     for name, value in given.items():
-        read = _READERS.get(name)
-        if read is None:
-            near = difflib.get_close_matches(name, _READERS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_READERS)}"
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
             faults.append(f"{_WHERE}.{name}: unknown; {hint}")
         elif value is not None:
-            found = list(_FAULTS[name](value))
+            found = list(known[name](value))
             faults.extend(f"{_WHERE}.{name}{fault}" for fault in found)
             if not found:
-                values[name] = read(value)
+                values[name] = _READERS[name](value) if name in _READERS else value
     if "client_key" in values and "client_cert" not in values:
         faults.append(f"{_WHERE}.client_key: needs client_cert")
     if faults:
         raise ConfigError(*faults)
-    return Arguments(**values)
+    of_class = {name: values.pop(name) for name in own or () if name in values}
+    return Arguments(**values, own=of_class)
 
 
 def _boolean_faults(value: Any) -> Iterator[str]:
@@ -138,11 +151,7 @@ def _path(value: str | Path) -> Path:
     return Path(value).expanduser().resolve()
 
 
-def _same(value: Any) -> Any:
-    return value
-
-
-_FAULTS: Mapping[str, Callable[[Any], Iterator[str]]] = {
+_FAULTS: Mapping[str, FindFaults] = {
     "verify": _boolean_faults,
     "ca_file": _file_faults,
     "client_cert": _file_faults,
@@ -153,5 +162,5 @@ _FAULTS: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "quirks": _table_faults,
 }
 _READERS: Mapping[str, Callable[[Any], Any]] = {
-    name: _path if name.endswith(("_file", "_cert", "_key", "_path")) else _same for name in _FAULTS
+    name: _path for name in _FAULTS if name.endswith(("_file", "_cert", "_key", "_path"))
 }

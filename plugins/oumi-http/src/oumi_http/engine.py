@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from oumi_core.types.completion import Completion
     from oumi_core.wire import Dialect
 
+    from oumi_http.answers import Answer
+    from oumi_http.arguments import FindFaults
     from oumi_http.transport import Transport
 
 __all__ = ["CHAT_CAPABILITIES", "ChatCompletionsEngine"]
@@ -70,6 +72,11 @@ class ChatCompletionsEngine(Engine):
         api_key_required: whether `api_key_env` must be set if the user gives no other key.
         dialect: how the server writes the format.
         quirks: in what it differs, in the terms of `oumi_http.quirks.Quirks`.
+        own_arguments: what `engine_args` may hold beside `oumi_http.arguments.Arguments`: names,
+            and what finds the faults of a value. Those that are given are in `arguments.own`.
+        params: how the server is to be reached; the defaults where the config does not say.
+        arguments: `engine_args`, checked.
+        key: the API key that is sent; None if there is none.
         endpoints: where this instance sends to.
 
     Raises:
@@ -82,17 +89,18 @@ class ChatCompletionsEngine(Engine):
     api_key_required: ClassVar[bool] = True
     dialect: ClassVar[Dialect] = OPENAI
     quirks: ClassVar[Mapping[str, Any]] = {}
+    own_arguments: ClassVar[Mapping[str, FindFaults]] = {}
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
-        self._params = config.remote_params or RemoteParams()
-        self._arguments = read_arguments(config.engine_args)
+        self.params = config.remote_params or RemoteParams()
+        self.arguments = read_arguments(config.engine_args, self.own_arguments)
         self._quirks = self._read_quirks()
         self._encoder = ChatEncoder(self._quirks.applied_to(self.dialect))
         self.endpoints = self._read_endpoints()
         self._transport: Transport | None = None
-        self._key = find_key(
-            self._params,
+        self.key = find_key(
+            self.params,
             os.environ,
             variable=config.provider.api_key_env if config.provider else self.api_key_env,
             required=self.api_key_required,
@@ -103,15 +111,15 @@ class ChatCompletionsEngine(Engine):
         row = (
             read_quirks(provider.quirks, f"provider {provider.name}: quirks") if provider else None
         )
-        self._arguments.read_quirks()
+        self.arguments.read_quirks()
         given = {**self.quirks, **(provider.quirks if row and provider else {})}
-        return read_quirks({**given, **self._arguments.quirks}, "quirks")
+        return read_quirks({**given, **self.arguments.quirks}, "quirks")
 
     def _read_endpoints(self) -> Endpoints:
         provider = self.config.provider
         chat_path = self._quirks.chat_path
-        if self._params.api_url is not None:
-            return endpoints(self._params.api_url, chat_path=chat_path)
+        if self.params.api_url is not None:
+            return endpoints(self.params.api_url, chat_path=chat_path)
         if provider is not None:
             where = f"provider {provider.name}: base_url"
             return endpoints(provider.base_url, chat_path=chat_path, where=where)
@@ -128,8 +136,8 @@ class ChatCompletionsEngine(Engine):
             "Content-Type": "application/json",
             "User-Agent": "oumi-http",
             **self._quirks.headers,
-            **self._arguments.headers,
-            **auth_headers(self._key, self._quirks.api_key_header),
+            **self.arguments.headers,
+            **auth_headers(self.key, self._quirks.api_key_header),
         }
 
     async def request_headers(self) -> Mapping[str, str] | None:
@@ -155,8 +163,8 @@ class ChatCompletionsEngine(Engine):
         body = self._encoder.encode(request, stream=stream)
         if stream and not quirks.stream_usage:
             body.pop("stream_options", None)
-        if self._params.user_id is not None:
-            body.setdefault("user", self._params.user_id)
+        if self.params.user_id is not None:
+            body.setdefault("user", self.params.user_id)
         if quirks.extra_body:
             body.update(quirks.extra_body)
             body.update(request.generation.extra_body)
@@ -184,16 +192,15 @@ class ChatCompletionsEngine(Engine):
         Raises:
             ConfigError: a certificate cannot be read, or the environment's proxy cannot be used.
         """
-        seconds = self._params.connection_timeout
-        client = self._arguments.http_client
+        self._transport = self._transport_to(self.endpoints)
+
+    def _transport_to(self, endpoints: Endpoints) -> Transport:
+        seconds = self.params.connection_timeout
+        client = self.arguments.http_client
         if client is not None:
-            self._transport = HttpxTransport(
-                client, self.endpoints, self.headers(), seconds=seconds
-            )
-            return
-        self._transport = AiohttpTransport(
-            self.endpoints, self.headers(), seconds=seconds, tls=self._arguments.tls()
-        )
+            return HttpxTransport(client, endpoints, self.headers(), seconds=seconds)
+        tls = self.arguments.tls()
+        return AiohttpTransport(endpoints, self.headers(), seconds=seconds, tls=tls)
 
     async def stop(self) -> None:
         """Close all connections."""
@@ -236,8 +243,7 @@ class ChatCompletionsEngine(Engine):
         Raises:
             EngineError: it does not answer, or not with a list.
         """
-        answer = await self._connected().get_models(await self.request_headers())
-        names = model_names(json_of(answer))
+        names = model_names(await self.describe_models())
         if names is None:
             raise EngineError(
                 Failure(
@@ -247,8 +253,36 @@ class ChatCompletionsEngine(Engine):
             )
         return names
 
+    async def describe_models(self) -> Any:
+        """The server's list of models as it sends it, decoded.
+
+        Raises:
+            EngineError: it does not answer, or not with JSON.
+        """
+        return json_of(await self._connected().get_models(await self.request_headers()))
+
+    async def post(self, name: str, fields: Mapping[str, Any]) -> Answer:
+        """Ask another part of the API than chat, such as `load_lora_adapter`.
+
+        For administration: it opens a connection of its own, and closes it.
+
+        Args:
+            name: what stands in the place of `chat/completions`.
+            fields: the body.
+
+        Raises:
+            EngineError: there is no answer. One that refuses is an answer: see
+                `oumi_http.answers.refusal`.
+        """
+        url = self.endpoints.beside(name)
+        transport = self._transport_to(attrs.evolve(self.endpoints, chat=url))
+        try:
+            return await transport.post(_encode_json(fields), await self.request_headers())
+        finally:
+            await transport.close()
+
     async def _with_images(self, request: Request) -> Request:
-        allowed = self._arguments.allowed_media_path
+        allowed = self.arguments.allowed_media_path
         loaded = await with_images(request.conversation, allowed)
         return attrs.evolve(request, conversation=loaded)
 

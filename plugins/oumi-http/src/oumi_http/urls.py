@@ -31,6 +31,11 @@ class Endpoints:
     models: str
     server: str
 
+    def beside(self, name: str) -> str:
+        """The URL of another part of the API, such as `load_lora_adapter`, its query included."""
+        base, mark, query = self.models.partition("?")
+        return f"{base.removesuffix('models')}{name}{mark}{query}"
+
 
 def endpoints(
     url: str, *, chat_path: str | None = None, where: str = "remote_params.api_url"

@@ -11,14 +11,14 @@ from oumi_core.configs import RemoteParams
 from oumi_core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from oumi_core.engine import EngineConfig
+    from oumi_http.arguments import FindFaults
 
-__all__ = ["Account", "Azure", "read_account"]
+__all__ = ["OWN_ARGUMENTS", "Account", "Azure", "read_account"]
 
 _WHERE = "engine_args"
-_OWN = ("organization", "project", "base_model", "azure")
 _AZURE = ("endpoint", "deployment", "api_version")
 _DEPLOYMENT_URL = re.compile(r"(?P<endpoint>https?://[^?#]+)/openai/deployments/(?P<name>[^/?#]+)")
 
@@ -71,17 +71,17 @@ class Account:
 
     def applied_to(self, config: EngineConfig) -> EngineConfig:
         """The config for a `ChatCompletionsEngine`, which knows nothing of accounts."""
-        rest = {name: value for name, value in config.engine_args.items() if name not in _OWN}
         if self.azure is None:
-            return attrs.evolve(config, engine_args=rest)
+            return config
         remote = config.remote_params or RemoteParams()
         remote = attrs.evolve(remote, api_url=self.azure.chat_url)
         if remote.api_key is None and remote.api_key_env_varname is None:
             remote = attrs.evolve(remote, api_key_env_varname="AZURE_OPENAI_API_KEY")
-        quirks = rest.get("quirks") or {}
+        arguments = dict(config.engine_args)
+        quirks = arguments.get("quirks") or {}
         if isinstance(quirks, dict):  # anything else is refused by who reads it
-            rest["quirks"] = {"api_key_header": "api-key", **quirks}
-        return attrs.evolve(config, remote_params=remote, engine_args=rest)
+            arguments["quirks"] = {"api_key_header": "api-key", **quirks}
+        return attrs.evolve(config, remote_params=remote, engine_args=arguments)
 
 
 def read_account(config: EngineConfig, environ: Mapping[str, str]) -> Account:
@@ -96,9 +96,10 @@ def read_account(config: EngineConfig, environ: Mapping[str, str]) -> Account:
     """
     given = config.engine_args
     faults = [
-        f"{_WHERE}.{name}: must be a text of one line that is not empty"
-        for name in ("organization", "project", "base_model")
-        if given.get(name) is not None and not _is_line(given[name])
+        f"{_WHERE}.{name}{fault}"
+        for name, find in OWN_ARGUMENTS.items()
+        if given.get(name) is not None
+        for fault in find(given[name])
     ]
     if faults:
         raise ConfigError(*faults)
@@ -116,6 +117,25 @@ def _is_line(value: Any) -> bool:
     )
 
 
+def _line_faults(value: Any) -> Iterator[str]:
+    if not _is_line(value):
+        yield ": must be a text of one line that is not empty"
+
+
+def _azure_faults(value: Any) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f": must be a table with {', '.join(_AZURE)}"
+
+
+OWN_ARGUMENTS: Mapping[str, FindFaults] = {
+    "organization": _line_faults,
+    "project": _line_faults,
+    "base_model": _line_faults,
+    "azure": _azure_faults,
+}
+"""What `engine_args` of this engine may hold beside those of all, and what finds their faults."""
+
+
 def _read_azure(config: EngineConfig, environ: Mapping[str, str]) -> Azure | None:
     url = (config.remote_params.api_url if config.remote_params else None) or ""
     from_url = _DEPLOYMENT_URL.match(url)
@@ -123,8 +143,6 @@ def _read_azure(config: EngineConfig, environ: Mapping[str, str]) -> Azure | Non
     if table is None and from_url is None:
         return None
     table = {} if table is None else table
-    if not isinstance(table, dict):
-        raise ConfigError(f"{_WHERE}.azure: must be a table with {', '.join(_AZURE)}")
     faults = [
         f"{_WHERE}.azure.{name}: unknown; there are {', '.join(_AZURE)}"
         for name in table

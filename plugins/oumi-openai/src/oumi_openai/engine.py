@@ -14,7 +14,7 @@ from oumi_core.wire import OPENAI
 from oumi_http.answers import json_of, model_names
 from oumi_http.engine import CHAT_CAPABILITIES, ChatCompletionsEngine
 
-from oumi_openai.account import read_account
+from oumi_openai.account import OWN_ARGUMENTS, read_account
 from oumi_openai.administration import Administration
 from oumi_openai.constraints import write
 from oumi_openai.reasoning import unsent
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oumi_core.guided.constraint import Constraint
     from oumi_core.types.completion import Completion
     from oumi_core.wire import Dialect
+    from oumi_http.arguments import FindFaults
 
     from oumi_openai.constraints import Written
 
@@ -55,6 +56,7 @@ class OpenAIEngine(ChatCompletionsEngine):
     base_url: ClassVar[str | None] = "https://api.openai.com/v1"
     api_key_env: ClassVar[str | None] = "OPENAI_API_KEY"
     dialect: ClassVar[Dialect] = attrs.evolve(OPENAI, constraint=_written_by_the_engine)
+    own_arguments: ClassVar[Mapping[str, FindFaults]] = OWN_ARGUMENTS
 
     def __init__(self, config: EngineConfig) -> None:
         self._account = read_account(config, os.environ)
@@ -180,12 +182,12 @@ class OpenAIEngine(ChatCompletionsEngine):
         """The official SDK with this engine's server, key, account and connection settings."""
         return Administration(
             self.endpoints,
-            self._key,
+            self.key,
             self.headers(),
             self._account.azure,
-            self._params.connection_timeout,
-            self._arguments.tls,
-            self._arguments.http_client,
+            self.params.connection_timeout,
+            self.arguments.tls,
+            self.arguments.http_client,
         )
 
     def _written(self, constraint: Constraint) -> Written:
