@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import httpx
 import pytest
+from oumi_core import get_engine
 from oumi_core.configs import ModelParams, RemoteParams
 from oumi_core.engine import EngineConfig
 from oumi_core.errors import ConfigError
-from oumi_core.testing import FaultServer, models, raw
+from oumi_core.testing import FaultServer, completion, models, raw
+from oumi_core.types.conversation import Conversation, Message, Role
 
 from oumi_http.answers import json_of
 from oumi_http.engine import ChatCompletionsEngine
@@ -102,3 +104,15 @@ def test_models_are_described_as_the_server_does(started: Started) -> None:
 
     with FaultServer([models("b", "a")]) as server:
         assert [one["id"] for one in asyncio.run(main())["data"]] == ["b", "a"]
+
+
+def test_a_run_finds_out_how_many_requests_a_server_bears() -> None:
+    rows = [Conversation([Message(Role.USER, str(number))]) for number in range(16)]
+    with (
+        FaultServer(then=completion(delay=0.2)) as server,
+        get_engine("remote", model="m", api_url=server.url, num_workers=16) as engine,
+    ):
+        engine.infer(rows)
+    arrived = [request.time for request in server.requests]
+    # Eight are sent at first; no other before the first of them is answered.
+    assert arrived[8] - arrived[0] >= 0.2

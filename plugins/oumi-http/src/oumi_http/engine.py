@@ -83,6 +83,7 @@ class ChatCompletionsEngine(Engine):
         ConfigError: the URL, the key, a quirk or an argument is missing or cannot be.
     """
 
+    remote: ClassVar[bool] = True
     capabilities: ClassVar[Capabilities] = CHAT_CAPABILITIES
     base_url: ClassVar[str | None] = None
     api_key_env: ClassVar[str | None] = None
