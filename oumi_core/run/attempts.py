@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from oumi_core.run.governor import Wish, governor_of
+from oumi_core.run.governor import Wish
+from oumi_core.run.governors import governor_of
 from oumi_core.run.limits import limits_of
 from oumi_core.run.retry import GiveUp, History, Retry, StopRun, depends_on_no_row
 from oumi_core.types.conversation import Conversation

@@ -17,7 +17,8 @@ from oumi_core.configs import ModelParams, RemoteParams
 from oumi_core.engine import Engine, EngineConfig, Request
 from oumi_core.errors import EngineError
 from oumi_core.providers import Provider
-from oumi_core.run.governor import Governor, Wish, governor_of
+from oumi_core.run.governor import Governor, Wish
+from oumi_core.run.governors import governor_of
 from oumi_core.run.limits import Limit, Log
 from oumi_core.types import Completion, Conversation, Failure, FailureKind, Message, Usage
 
