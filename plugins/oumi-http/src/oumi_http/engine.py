@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -28,6 +29,7 @@ from oumi_http.urls import Endpoints, endpoints
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from oumi_core.batching.backend import BatchBackend
     from oumi_core.configs import ModelParams
     from oumi_core.engine import EngineConfig, Request
     from oumi_core.guided.constraint import Constraint
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from oumi_http.arguments import FindFaults
     from oumi_http.transport import Transport
 
-__all__ = ["CHAT_CAPABILITIES", "ChatCompletionsEngine"]
+__all__ = ["CHAT_CAPABILITIES", "ChatCompletionsEngine", "unwritable"]
 
 CHAT_CAPABILITIES = Capabilities(
     guided={"json"},
@@ -171,6 +173,23 @@ class ChatCompletionsEngine(Engine):
             body.update(request.generation.extra_body)
         return body
 
+    def whole_body(self, request: Request) -> dict[str, Any]:
+        """The body that `complete` sends, with its images. Blocks while these are read.
+
+        Raises:
+            EngineError: an image cannot be read, or as `body`.
+        """
+        if names_files(request.conversation):
+            request = self._loaded(request)
+        return self.body(request)
+
+    def as_asked(self, completion: Completion, constraint: Constraint | None) -> Completion:  # noqa: ARG002 - for subclasses
+        """An answer in the form that was asked for, where `body` asks the server for another.
+
+        `complete` gives it this way, and so do batches. By default it is the answer as it came.
+        """
+        return completion
+
     def serves(self, model: ModelParams) -> bool:  # noqa: ARG002 - part of the contract
         """True: each request names its model."""
         return True
@@ -215,7 +234,7 @@ class ChatCompletionsEngine(Engine):
             request = await self._with_images(request)
         body = self._encoded(request, stream=False)
         answer = await self._connected().post(body, await self.request_headers())
-        return read_completion(answer)
+        return self.as_asked(read_completion(answer), request.constraint)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk | Completion]:
         """Answer one request in pieces; a stream that breaks off is an error."""
@@ -282,9 +301,36 @@ class ChatCompletionsEngine(Engine):
         finally:
             await transport.close()
 
+    def batch_backend(self) -> BatchBackend | None:
+        """Batches by the server's own API, where the quirk `batches` says that it has one.
+
+        Raises:
+            ConfigError: the user's own client is to be used, which this cannot do.
+        """
+        if not self._quirks.batches:
+            return None
+        from oumi_http.batch_backend import ChatBatches  # noqa: PLC0415 - import on use
+        from oumi_http.batch_http import BatchServer  # noqa: PLC0415 - import on use
+
+        if self.arguments.http_client is not None:
+            raise ConfigError(
+                "engine_args.http_client: batches go over connections of the engine's own; "
+                "leave it out, or set batching: local"
+            )
+        server = BatchServer(
+            self.endpoints, self._all_headers, self.params.connection_timeout, self.arguments.tls
+        )
+        return ChatBatches(self, server.open)
+
+    async def _all_headers(self) -> Mapping[str, str]:
+        return {**self.headers(), **(await self.request_headers() or {})}
+
     async def _with_images(self, request: Request) -> Request:
+        return await asyncio.to_thread(self._loaded, request)
+
+    def _loaded(self, request: Request) -> Request:
         allowed = self.arguments.allowed_media_path
-        loaded = await with_images(request.conversation, allowed)
+        loaded = with_images(request.conversation, allowed)
         return attrs.evolve(request, conversation=loaded)
 
     def _encoded(self, request: Request, *, stream: bool) -> bytes:
@@ -292,9 +338,7 @@ class ChatCompletionsEngine(Engine):
         try:
             return _encode_json(body)
         except (TypeError, ValueError, RecursionError) as error:  # ValueError: half a surrogate
-            raise _refused(
-                f"the request cannot be written as JSON ({type(error).__name__})"
-            ) from error
+            raise unwritable(error) from error
 
     def _connected(self) -> Transport:
         if self._transport is None:
@@ -322,6 +366,11 @@ def _is_stream(headers: Mapping[str, str]) -> bool:
     # By what it is not: streams come under several types, whole answers under these.
     content_type = headers.get("content-type", "").lower()
     return "json" not in content_type and "html" not in content_type
+
+
+def unwritable(error: Exception) -> EngineError:
+    """The failure of a request that JSON cannot hold; its text is not shown, it may quote."""
+    return _refused(f"the request cannot be written as JSON ({type(error).__name__})")
 
 
 def _refused(message: str) -> EngineError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,8 +27,8 @@ def names_files(conversation: Conversation) -> bool:
     )
 
 
-async def with_images(conversation: Conversation, allowed: Path | None) -> Conversation:
-    """A copy with the bytes of all images, read in another thread.
+def with_images(conversation: Conversation, allowed: Path | None) -> Conversation:
+    """A copy with the bytes of all images. Blocks while they are read.
 
     Args:
         conversation: what the row holds.
@@ -44,9 +43,7 @@ async def with_images(conversation: Conversation, allowed: Path | None) -> Conve
             "the row names an image by its path, and none may be read: set "
             "engine_args.allowed_media_path to the folder of the images"
         )
-    messages = await asyncio.to_thread(
-        lambda: [_loaded(message, allowed) for message in conversation.messages]
-    )
+    messages = [_loaded(message, allowed) for message in conversation.messages]
     return Conversation(messages, conversation.conversation_id, tools=conversation.tools)
 
 

@@ -43,6 +43,7 @@ class Quirks:
         stream_usage: streams may be asked for token counts (`stream_options`).
         json_schema: the server enforces `response_format` with a JSON schema. Where it is false,
             constraints are refused before the first row.
+        batches: the server has OpenAI's files and batches (`/v1/files`, `/v1/batches`).
         unsupported: fields of `GenerationParams` that the server refuses. They are not sent; a
             row that sets one to other than its default fails.
         extra_body: merged into each body, under the user's own `generation.extra_body`.
@@ -57,6 +58,7 @@ class Quirks:
     no_system: bool = False
     stream_usage: bool = True
     json_schema: bool = True
+    batches: bool = False
     unsupported: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     extra_body: Mapping[str, Any] = attrs.field(factory=dict)
 
@@ -165,6 +167,7 @@ _CHECKS: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "no_system": _boolean_faults,
     "stream_usage": _boolean_faults,
     "json_schema": _boolean_faults,
+    "batches": _boolean_faults,
     "unsupported": _generation_faults,
     "extra_body": _table_faults,
 }

@@ -6,7 +6,7 @@ conversations nor retries.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -31,12 +31,12 @@ from oumi_http.deadlines import Deadlines
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterator, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from oumi_http.urls import Endpoints
 
-__all__ = ["AiohttpTransport", "StreamedAnswer", "Transport", "proxy_for"]
+__all__ = ["AiohttpTransport", "StreamedAnswer", "Transport", "proxy_for", "translated"]
 
 _KEEPALIVE_SECONDS = 30.0
 """How long an idle connection is kept: shorter than the minute after which load balancers drop
@@ -202,6 +202,20 @@ class AiohttpTransport:
 
     def _translated(self, error: Exception) -> EngineError:
         return _meaning(error, self._server, self._seconds)
+
+
+@contextmanager
+def translated(server: str, seconds: float) -> Iterator[None]:
+    """Turn what aiohttp raises in the block into the error that says what it means.
+
+    Args:
+        server: what the error calls the server.
+        seconds: the time that a request had.
+    """
+    try:
+        yield
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _meaning(error, server, seconds) from _shown(error)
 
 
 def _meaning(error: Exception, server: str, seconds: float) -> EngineError:

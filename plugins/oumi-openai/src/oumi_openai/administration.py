@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+import importlib
+import ssl
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from oumi_core.errors import ConfigError, EngineError
-from oumi_core.types.failure import Failure, FailureKind
 from oumi_http.answers import Answer, refusal
+from oumi_http.connection_faults import broken, no_connection, timed_out, untrusted
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
     from openai import AsyncOpenAI
     from oumi_http.urls import Endpoints
@@ -54,8 +56,9 @@ class Administration:
             ConfigError: the user's own client is not one that the SDK can use.
             EngineError: the server refuses, cannot be reached or does not answer in time.
         """
+        # In another thread: it costs 0.9 s, in which rows may be under way.
+        await asyncio.to_thread(importlib.import_module, "openai")
         import httpx2  # noqa: PLC0415 - import on use: comes with the SDK
-        import openai  # noqa: PLC0415 - import on use: costs 0.9 s
 
         own = self.own_client
         if own is not None and not isinstance(own, httpx2.AsyncClient):
@@ -65,23 +68,29 @@ class Administration:
             )
         transport = own or httpx2.AsyncClient(verify=self.tls())
         try:
-            yield self._made(transport)
-        except openai.APIStatusError as error:
-            raise EngineError(refusal(self.answer(error.response))) from error
-        except openai.APITimeoutError as error:
-            raise EngineError(
-                Failure(
-                    FailureKind.TIMEOUT,
-                    f"no answer of {self.endpoints.server} within {self.seconds:g} s",
-                )
-            ) from error
-        except openai.APIConnectionError as error:
-            raise EngineError(
-                Failure(FailureKind.TRANSIENT, f"no connection to {self.endpoints.server}")
-            ) from error
+            with self.translated():
+                yield self._made(transport)
         finally:
             if own is None:
                 await transport.aclose()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn what the SDK raises in the block into the `EngineError` that says what it means."""
+        import httpx2  # noqa: PLC0415 - import on use: comes with the SDK
+        import openai  # noqa: PLC0415 - import on use: costs 0.9 s
+
+        server = self.endpoints.server
+        try:
+            yield
+        except openai.APIStatusError as error:
+            raise EngineError(refusal(self.answer(error.response))) from error
+        except (openai.APITimeoutError, httpx2.TimeoutException) as error:
+            raise timed_out(server, self.seconds) from error
+        except openai.APIConnectionError as error:
+            raise _not_connected(error, server) from error
+        except httpx2.HTTPError as error:  # in a body that is read piece by piece
+            raise broken(server, f"{type(error).__name__} in the client") from error
 
     def answer(self, response: Any) -> Answer:
         """A response of the SDK as oumi-http reads it."""
@@ -115,3 +124,15 @@ class Administration:
         return AsyncOpenAI(
             base_url=base.removesuffix("/chat/completions"), default_query=dict(pairs), **common
         )
+
+
+def _not_connected(error: Exception, server: str) -> EngineError:
+    """What stands behind the SDK's one error for all that goes wrong with a connection."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return untrusted(server, cause.verify_message)
+        if isinstance(cause, OSError) and cause.strerror:
+            return no_connection(server, cause.strerror)
+        cause = cause.__cause__ or cause.__context__
+    return no_connection(server, "")

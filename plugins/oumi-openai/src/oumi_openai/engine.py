@@ -21,13 +21,16 @@ from oumi_openai.reasoning import unsent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from contextlib import AbstractAsyncContextManager
 
+    from oumi_core.batching.backend import BatchBackend
     from oumi_core.configs import ModelParams
     from oumi_core.engine import Capabilities, EngineConfig, Request
     from oumi_core.guided.constraint import Constraint
     from oumi_core.types.completion import Completion
     from oumi_core.wire import Dialect
     from oumi_http.arguments import FindFaults
+    from oumi_http.batch_api import BatchApi
 
     from oumi_openai.constraints import Written
 
@@ -127,12 +130,9 @@ class OpenAIEngine(ChatCompletionsEngine):
         await super().check_constraint(constraint)
         self._written(constraint)
 
-    async def complete(self, request: Request) -> Completion:
-        """Answer one request; see `Engine.complete`."""
-        completion = await super().complete(request)
-        if request.constraint is None:
-            return completion
-        return self._written(request.constraint).narrowed(completion)
+    def as_asked(self, completion: Completion, constraint: Constraint | None) -> Completion:
+        """An answer to a strict schema as the user asked for it."""
+        return completion if constraint is None else self._written(constraint).narrowed(completion)
 
     async def stream(self, request: Request) -> AsyncIterator[Chunk | Completion]:
         """Answer one request in pieces; in one where its strict form needs a way back."""
@@ -177,6 +177,21 @@ class OpenAIEngine(ChatCompletionsEngine):
                 Failure(FailureKind.NOT_FOUND, f"{self.endpoints.server} lists no models")
             )
         return names
+
+    def batch_backend(self) -> BatchBackend:
+        """OpenAI's and Azure's batches, by the official SDK."""
+        from oumi_http.batch_backend import ChatBatches  # noqa: PLC0415 - import on use
+
+        from oumi_openai.batches import open_batches  # noqa: PLC0415 - import on use
+
+        def open_api() -> AbstractAsyncContextManager[BatchApi]:
+            return open_batches(self.administration())
+
+        azure = self._account.azure
+        if azure is None:
+            return ChatBatches(self, open_api)
+        # Azure's lines name the deployment, and no version of the API.
+        return ChatBatches(self, open_api, endpoint="/chat/completions", model=azure.deployment)
 
     def administration(self) -> Administration:
         """The official SDK with this engine's server, key, account and connection settings."""

@@ -1,0 +1,131 @@
+"""A server's files and batches by aiohttp, for servers whose maker has no SDK worth importing."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import aiohttp
+import attrs
+import msgspec
+from yarl import URL
+
+from oumi_http.answers import Answer
+from oumi_http.connection_faults import CONNECT_SECONDS
+from oumi_http.transport import StreamedAnswer, proxy_for, translated
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from typing import BinaryIO
+
+    from oumi_http.urls import Endpoints
+
+__all__ = ["BatchServer"]
+
+_JSON = {"Content-Type": "application/json"}
+
+
+@attrs.frozen
+class BatchServer:
+    """Where a server's files and batches are, and how it is reached.
+
+    Attributes:
+        endpoints: the server; its files and batches lie beside its chat completions.
+        headers: gives those of each request, the key's among them; asked at each opening.
+        seconds: the longest silence of the server in any request, 0 for any.
+        tls: makes the context of connections over TLS.
+    """
+
+    endpoints: Endpoints
+    headers: Callable[[], Awaitable[Mapping[str, str]]] = attrs.field(repr=False)
+    seconds: float
+    tls: Callable[[], ssl.SSLContext]
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[_Connected]:
+        """Connections for a block of calls; a `oumi_http.batch_api.BatchApi`.
+
+        Raises:
+            ConfigError: a certificate cannot be read, or the environment's proxy cannot be used.
+        """
+        headers = await self.headers()
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self.tls()),
+            headers={k: v for k, v in headers.items() if k.lower() != "content-type"},
+            # Without a limit on the whole: files of 200 MB come and go as fast as the line is.
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=CONNECT_SECONDS, sock_read=self.seconds or None
+            ),
+            proxy=proxy_for(self.endpoints.chat),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        ) as session:
+            yield _Connected(session, self.endpoints, self.seconds)
+
+
+@attrs.frozen
+class _Connected:
+    _session: aiohttp.ClientSession
+    _endpoints: Endpoints
+    _seconds: float
+
+    async def upload(self, file: BinaryIO, name: str) -> Answer:
+        """See `BatchApi`."""
+        form = aiohttp.FormData()
+        form.add_field("purpose", "batch")
+        form.add_field("file", file, filename=name, content_type="application/jsonl")
+        return await self._send("POST", "files", data=form)
+
+    async def file(self, file_id: str) -> Answer:
+        """See `BatchApi`."""
+        return await self._send("GET", f"files/{_quoted(file_id)}")
+
+    @asynccontextmanager
+    async def content(self, file_id: str) -> AsyncIterator[StreamedAnswer]:
+        """See `BatchApi`."""
+        path = f"files/{_quoted(file_id)}/content"
+        with translated(self._endpoints.server, self._seconds):
+            response = await self._session.get(self._url(path), allow_redirects=False)
+        async with response:
+            head = Answer(response.status, response.headers, b"", self._endpoints.server)
+            yield StreamedAnswer(head, self._pieces(response))
+
+    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        with translated(self._endpoints.server, self._seconds):
+            async for piece in response.content.iter_any():
+                yield piece
+
+    async def create(self, fields: Mapping[str, Any]) -> Answer:
+        """See `BatchApi`."""
+        return await self._send("POST", "batches", data=msgspec.json.encode(fields), headers=_JSON)
+
+    async def batch(self, batch_id: str) -> Answer:
+        """See `BatchApi`."""
+        return await self._send("GET", f"batches/{_quoted(batch_id)}")
+
+    async def cancel(self, batch_id: str) -> Answer:
+        """See `BatchApi`."""
+        return await self._send("POST", f"batches/{_quoted(batch_id)}/cancel")
+
+    async def page(self, *, after: str | None, limit: int) -> Answer:
+        """See `BatchApi`."""
+        following = {} if after is None else {"after": after}
+        return await self._send("GET", "batches", {"limit": str(limit), **following})
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, **content: Any
+    ) -> Answer:
+        server = self._endpoints.server
+        with translated(server, self._seconds):
+            async with self._session.request(
+                method, self._url(path).extend_query(query or {}), allow_redirects=False, **content
+            ) as response:
+                return Answer(response.status, response.headers, await response.read(), server)
+
+    def _url(self, name: str) -> URL:
+        return URL(self._endpoints.beside(name), encoded=True)
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
