@@ -139,13 +139,6 @@ def test_a_stream_that_nobody_reads_on_is_closed(started: Started, asks: Asks) -
         asyncio.run(main())
 
 
-@pytest.fixture
-def served(certificate: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    return context
-
-
 def ask_once(started: Started, asks: Asks, url: str, **engine_args: Any) -> str:
     async def main() -> Completion:
         async with started(url, api_key="sk-1", engine_args=engine_args) as engine:

@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import attrs
+from aiohttp.http_exceptions import HttpProcessingError
 from oumi_core.errors import ConfigError, EngineError
 from oumi_core.types.failure import Failure, FailureKind
 from yarl import URL
@@ -28,6 +29,7 @@ from oumi_http.connection_faults import (
     went_quiet,
 )
 from oumi_http.deadlines import Deadlines
+from oumi_http.exchange import Exchange, merged
 
 if TYPE_CHECKING:
     import ssl
@@ -44,6 +46,9 @@ theirs, longer than the pauses of a run."""
 
 _DNS_SECONDS = 300
 """How long an address is used again. Runs last hours; connections are made in bursts."""
+
+_FAULTS = (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError)
+"""What a request may end with in place of an answer; `_meaning` says what each is."""
 
 
 @attrs.frozen
@@ -128,34 +133,36 @@ class AiohttpTransport:
         self._quiet_timeout = aiohttp.ClientTimeout(
             total=seconds, sock_connect=CONNECT_SECONDS, sock_read=QUIET_SECONDS
         )
-        self._session = aiohttp.ClientSession(
+        # Looked up once: `trust_env` would ask in another thread before each request, and
+        # would send passwords out of ~/.netrc.
+        proxy = proxy_for(endpoints.chat)
+        connector = aiohttp.TCPConnector(
             # The run bounds what is in flight; a limit here would only make requests wait inside
             # their own time-out.
-            connector=aiohttp.TCPConnector(
-                limit=0,
-                keepalive_timeout=_KEEPALIVE_SECONDS,
-                ttl_dns_cache=_DNS_SECONDS,
-                ssl=tls,
-            ),
-            headers=headers,
+            limit=0,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            ttl_dns_cache=_DNS_SECONDS,
+            ssl=tls,
+        )
+        self._exchange = Exchange(connector, self._chat, headers, URL(proxy) if proxy else None)
+        # For what is rare, or comes in pieces.
+        self._session = aiohttp.ClientSession(
+            connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            # Looked up once: `trust_env` would ask in another thread before each request, and
-            # would send passwords out of ~/.netrc.
-            proxy=proxy_for(endpoints.chat),
+            proxy=proxy,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+        # Not the session's own, since it shows those to a proxy: the key among them.
+        self._headers = headers
 
     async def post(self, body: bytes, headers: Mapping[str, str] | None) -> Answer:
         """Send a body to the chat endpoint."""
         try:
             with self._deadlines.watch():
-                async with self._session.post(
-                    self._chat, data=body, headers=headers, allow_redirects=False
-                ) as response:
-                    content = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                status, found, content = await self._exchange.post(body, headers)
+        except _FAULTS as error:
             raise self._translated(error) from _shown(error)
-        return Answer(response.status, response.headers, content, self._server)
+        return Answer(status, found, content, self._server)
 
     @asynccontextmanager
     async def stream(
@@ -166,11 +173,11 @@ class AiohttpTransport:
             response = await self._session.post(
                 self._chat,
                 data=body,
-                headers=headers,
+                headers=merged(self._headers, headers),
                 allow_redirects=False,
                 timeout=self._quiet_timeout,
             )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _FAULTS as error:
             raise self._translated(error) from _shown(error)
         async with response:
             head = Answer(response.status, response.headers, b"", self._server)
@@ -180,7 +187,7 @@ class AiohttpTransport:
         try:
             async for piece in response.content.iter_any():
                 yield piece
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _FAULTS as error:
             raise self._translated(error) from _shown(error)
 
     async def get_models(self, headers: Mapping[str, str] | None) -> Answer:
@@ -188,10 +195,10 @@ class AiohttpTransport:
         try:
             with self._deadlines.watch():
                 async with self._session.get(
-                    self._models, headers=headers, allow_redirects=False
+                    self._models, headers=merged(self._headers, headers), allow_redirects=False
                 ) as response:
                     content = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except _FAULTS as error:
             raise self._translated(error) from _shown(error)
         return Answer(response.status, response.headers, content, self._server)
 
@@ -239,8 +246,9 @@ def _meaning(error: Exception, server: str, seconds: float) -> EngineError:
 
 
 def _shown(error: Exception) -> Exception | None:
-    """The exception as a cause, unless its text holds the whole URL: a query may be a secret."""
-    return None if isinstance(error, aiohttp.ClientResponseError) else error
+    """The exception as a cause, unless its text quotes what was sent or came: secrets, maybe."""
+    quotes = isinstance(error, aiohttp.ClientResponseError | HttpProcessingError)
+    return None if quotes else error
 
 
 def _not_connected(
