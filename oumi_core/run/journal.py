@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import sqlite3
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
@@ -21,9 +22,13 @@ from oumi_core.errors import ConfigError, RunStopped
 from oumi_core.loop import Threads
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
 __all__ = ["JOURNAL_KIND", "Entry", "Journal", "Stored", "journal_path"]
+
+_SQLITE_REFUSALS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_SYSTEM_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""What SQLite and the system say of a disk that is at fault itself, and not the path to it."""
 
 _INDEX = "CREATE INDEX IF NOT EXISTS result_key ON result (key, run DESC, ok DESC, id)"
 """In the order in which `find` wants them: the thousandth of equal rows is found at once, too."""
@@ -101,6 +106,7 @@ class Journal:
 
         Raises:
             ConfigError: it cannot be written, is locked by another run, or is no journal.
+            RunStopped: the disk refused.
         """
         self.path = journal_path(output_path)
         self._lock = threading.Lock()
@@ -132,7 +138,9 @@ class Journal:
             raise ConfigError(
                 f"{self.path}: not a journal of this version of oumi-core; move it away"
             )
-        database.execute("PRAGMA journal_mode = WAL")
+        if self._scalar("PRAGMA journal_mode = WAL") != "wal":
+            # All that SQLite says of an error there; the next ones would come in the run.
+            raise self._refused("no write-ahead log can be made")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";\n"):
@@ -154,17 +162,25 @@ class Journal:
         self._database.execute(_INDEX)
         return True
 
-    def _scalar(self, query: str) -> int:
-        value: int = self._database.execute(query).fetchone()[0]
-        return value
+    def _scalar(self, query: str) -> Any:
+        return self._database.execute(query).fetchone()[0]
+
+    def _refused(self, reason: object) -> RunStopped:
+        return RunStopped(
+            f"the disk of {self.path} refused: {reason}; what was finished before is kept: "
+            "mend the disk and run the same again"
+        )
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what SQLite and the disk say on opening into a `ConfigError`."""
+        """Turn what SQLite and the disk say on opening into an error of ours."""
         try:
             yield
         except sqlite3.OperationalError as error:
-            if "locked" in str(error):
+            code = error.sqlite_errorcode & 0xFF  # without what extends it
+            if code in _SQLITE_REFUSALS:
+                raise self._refused(error) from error
+            if code == sqlite3.SQLITE_BUSY:
                 raise ConfigError(
                     f"{self.path}: another run is writing this output; wait for it, or choose "
                     "another output_path"
@@ -173,6 +189,8 @@ class Journal:
         except sqlite3.DatabaseError as error:
             raise ConfigError(f"{self.path}: not a journal ({error}); move it away") from error
         except OSError as error:
+            if error.errno in _SYSTEM_REFUSALS:
+                raise self._refused(error.strerror) from error
             raise ConfigError(
                 f"output_path: cannot write {self.path}: {error.strerror}; choose another path"
             ) from error
@@ -262,10 +280,7 @@ class Journal:
                 yield
             except sqlite3.Error as error:
                 self._roll_back()
-                raise RunStopped(
-                    f"the disk of {self.path} refused: {error}; what was finished before is kept: "
-                    "mend the disk and run the same again"
-                ) from error
+                raise self._refused(error) from error
 
     def _roll_back(self) -> None:
         # A commit that failed leaves its transaction open; a disk that is gone refuses this, too.
@@ -273,8 +288,11 @@ class Journal:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
 
-    def lines(self, *, ok: bool) -> Iterator[bytes]:
-        """The lines of this run's results, good or failed, in input order. Blocks."""
+    def lines(self, *, ok: bool) -> Generator[bytes]:
+        """The lines of this run's results, good or failed, in input order. Blocks.
+
+        To be closed by a caller who does not take them all: until then nobody else gets in.
+        """
         query = "SELECT line FROM result WHERE run = ? AND ok = ? ORDER BY place"
         with self._open_file():
             self._begin()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,8 +54,11 @@ def write_outputs(journal: Journal, output_path: str) -> None:
         RunStopped: the disk refused; the journal has all rows still.
     """
     try:
-        _write(journal.lines(ok=True), Path(output_path), keep_empty=True)
-        _write(journal.lines(ok=False), failed_path(output_path), keep_empty=False)
+        # Closed whatever happens: lines that were not all taken hold the journal.
+        with closing(journal.lines(ok=True)) as lines:
+            _write(lines, Path(output_path), keep_empty=True)
+        with closing(journal.lines(ok=False)) as lines:
+            _write(lines, failed_path(output_path), keep_empty=False)
     except OSError as error:
         raise RunStopped(
             f"the disk of {output_path} refused a write: {error.strerror}; all answers are kept in "
@@ -64,11 +68,12 @@ def write_outputs(journal: Journal, output_path: str) -> None:
 
 def _write(lines: Iterable[bytes], path: Path, *, keep_empty: bool) -> None:
     temporary = temporary_path(path)
-    with temporary.open("wb") as file:
-        file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-        empty = not file.tell()
+    try:
+        empty = not _written(lines, temporary)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()  # the room on the disk is needed
+        raise
     if empty and not keep_empty:
         temporary.unlink()
         path.unlink(missing_ok=True)
@@ -79,3 +84,12 @@ def _write(lines: Iterable[bytes], path: Path, *, keep_empty: bool) -> None:
         os.fsync(folder)  # the rename, too, must be there after a power cut
     finally:
         os.close(folder)
+
+
+def _written(lines: Iterable[bytes], path: Path) -> int:
+    """Write a file that is there after a power cut; its size."""
+    with path.open("wb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
+        return file.tell()

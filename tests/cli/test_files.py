@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -157,6 +159,27 @@ def test_an_engine_that_does_not_come_up_stops_the_run(here: Any) -> None:
     here.cues("hello")
     done = here.oumi(*STAGE, "--model.model_name", "dead")
     assert (done.code, done.err) == (3, "error: engine_dead: no such model\n")
+
+
+def test_a_disk_that_refuses_stops_the_run_and_a_mended_one_lets_it_go_on(here: Any) -> None:
+    here.cues(*(f"row {number} {'x' * 1000}" for number in range(200)))
+    asked = ("--output_path", "out.jsonl", "--num_workers", "1")
+    program = here.programs / "oumi"
+    # In blocks of 1,024 bytes: files of 100 kB at most.
+    limited = f"ulimit -f 100; exec {shlex.join([str(program), *STAGE, *asked])}"
+    done = subprocess.run(
+        ["bash", "-c", limited],
+        env=here.environ,
+        cwd=here.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "what was answered is kept; the same command goes on from here\n" in done.stderr
+    assert f"error: the disk of {here.folder}/out.jsonl.oumi.db refused: " in done.stderr
+    assert here.oumi(*STAGE, *asked).code == 0
+    assert len(lines(here.folder / "out.jsonl")) == 200
 
 
 def test_a_reader_that_goes_away_ends_the_program_without_a_word(here: Any) -> None:
