@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from oumi_core.types import FailureKind
@@ -29,9 +29,11 @@ def test_a_request_as_a_line() -> None:
 
 
 @given(st.text(), st.dictionaries(st.text(), st.text()))
+@example("row", {"prompt": "one\u2028two\u2029three\x85four\x0bfive\x1csix"})
 def test_a_request_is_always_one_line(custom_id: str, body: dict[str, str]) -> None:
     text = encode_batch_line(custom_id, body, url="/v1/x")
     assert text.count(b"\n") == 1
+    assert len(text.decode().splitlines()) == 1
     assert json.loads(text)["body"] == body
     assert json.loads(text)["custom_id"] == custom_id
 
