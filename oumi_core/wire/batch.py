@@ -27,6 +27,8 @@ _OK = 200
 _LINE_ENDS = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
 """Characters that JSON need not escape and that some servers (llmock) take for the end of a line,
 as Python's `str.splitlines` does: a prompt that holds one would be cut in two."""
+_C2, _E2 = 0xC2, 0xE2
+"""What they start with. To look for one of these costs a twentieth of looking for them."""
 
 
 @attrs.frozen
@@ -57,7 +59,7 @@ def encode_batch_line(
     """
     line = {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
     text = _encode_json(line) + b"\n"
-    if 0xE2 in text or 0xC2 in text:  # to look for them alone costs more than all the rest
+    if _E2 in text or _C2 in text:
         for end, escaped in _LINE_ENDS.items():
             text = text.replace(end, escaped)
     return text
