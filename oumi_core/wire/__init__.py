@@ -1,7 +1,7 @@
 """The chat-completions format, pure: data in, data out, no socket, file or clock.
 
     Request -> body          encode_chat, ChatEncoder, Dialect
-    body -> Completion       decode_completion
+    body -> Completion       decode_common, else decode_completion
     error body -> Failure    failure_from_error
     stream -> Completion     SSEParser, StreamAssembler
     batch lines              encode_batch_line, decode_batch_line
@@ -11,6 +11,7 @@ process, and the files of batches. What a server does otherwise is data, in its 
 """
 
 from oumi_core.wire.batch import BatchLine, decode_batch_line, encode_batch_line
+from oumi_core.wire.common import decode_common
 from oumi_core.wire.decode import decode_completion
 from oumi_core.wire.dialect import OPENAI, Dialect, response_format
 from oumi_core.wire.encode import ChatEncoder, encode_chat
@@ -26,6 +27,7 @@ __all__ = [
     "SSEParser",
     "StreamAssembler",
     "decode_batch_line",
+    "decode_common",
     "decode_completion",
     "encode_batch_line",
     "encode_chat",

@@ -13,7 +13,7 @@ from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.tool_call import ToolCall
 from oumi_core.wire.failures import failure_from_error
 
-__all__ = ["decode_completion", "malformed"]
+__all__ = ["decode_completion", "finish_reason", "malformed"]
 
 # In lower case: some servers shout.
 _FINISH_REASONS = {
@@ -91,7 +91,7 @@ def decode_completion(body: Any, *, request_id: str | None = None) -> Completion
     logprobs = first.get("logprobs")
     return Completion(
         message=message,
-        finish_reason=_finish_reason(first.get("finish_reason")),
+        finish_reason=finish_reason(first.get("finish_reason")),
         usage=_usage(body.get("usage")),
         model=_text(body.get("model")),
         request_id=request_id or _text(body.get("id")),
@@ -209,7 +209,8 @@ def _tool_call(data: Any, at: int, where: str) -> ToolCall:
     return call if call.id else attrs.evolve(call, id=f"call_{at}")
 
 
-def _finish_reason(value: Any) -> FinishReason:
+def finish_reason(value: Any) -> FinishReason:
+    """Why the model stopped, in any server's words."""
     if not isinstance(value, str):
         return FinishReason.UNKNOWN
     return _FINISH_REASONS.get(value.lower(), FinishReason.UNKNOWN)

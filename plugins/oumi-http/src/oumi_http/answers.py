@@ -10,7 +10,7 @@ import attrs
 import msgspec
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
-from oumi_core.wire import decode_completion, failure_from_error, masked
+from oumi_core.wire import decode_common, decode_completion, failure_from_error, masked
 
 from oumi_http.hints import request_id, retry_after
 
@@ -52,8 +52,12 @@ def read_completion(answer: Answer) -> Completion:
     Raises:
         EngineError: it holds an error, or nothing that can be read.
     """
-    data = json_of(answer)
     found = request_id(answer.headers)
+    if answer.status in _OK:
+        completion = decode_common(answer.body, request_id=found)
+        if completion is not None:
+            return completion
+    data = json_of(answer)
     try:
         return decode_completion(data, request_id=found)
     except EngineError as error:
