@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from oumi_core.batching.backend import BatchBackend
+
     Started = Callable[..., AbstractAsyncContextManager[OpenAIEngine]]
+    Opened = Callable[..., AbstractAsyncContextManager[BatchBackend]]
     Asks = Callable[..., Request]
 
 # An example may take its time on a machine that does other things too: a deadline would flake.
@@ -63,6 +66,18 @@ def started() -> Started:
             await engine.stop()
 
     return start
+
+
+@pytest.fixture
+def opened(started: Started) -> Opened:
+    """The backend of an engine for a server."""
+
+    @asynccontextmanager
+    async def open_backend(url: str, **engine: Any) -> AsyncIterator[BatchBackend]:
+        async with started(url, **engine) as one:
+            yield one.batch_backend()
+
+    return open_backend
 
 
 @pytest.fixture

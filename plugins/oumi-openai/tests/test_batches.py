@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,17 +26,14 @@ from oumi_core.testing import (
 from oumi_core.types.failure import FailureKind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from conftest import Asks, Started
+    from conftest import Asks, Opened, Started
     from oumi_core.batching.backend import BatchBackend
     from oumi_core.engine import Request
     from oumi_core.testing.replies import Entry
     from oumi_core.wire import BatchLine
-
-    Opened = Callable[..., AbstractAsyncContextManager[BatchBackend]]
 
 PERSON = {
     "type": "object",
@@ -45,18 +41,6 @@ PERSON = {
     "required": ["name"],
 }
 ENDED = PartStatus("batch_1", BatchStatus.COMPLETED, output_file_id="file-out")
-
-
-@pytest.fixture
-def opened(started: Started) -> Opened:
-    """The backend of an engine for a server."""
-
-    @asynccontextmanager
-    async def open_backend(url: str, **engine: Any) -> AsyncIterator[BatchBackend]:
-        async with started(url, **engine) as one:
-            yield one.batch_backend()
-
-    return open_backend
 
 
 @pytest.fixture
