@@ -20,6 +20,7 @@ from oumi_core.testing import (
     error,
     raw,
     redirect,
+    stall,
     too_many,
 )
 from oumi_core.types.conversation import ContentItem, ContentType, Message, Role
@@ -234,6 +235,7 @@ def test_a_file_that_cannot_be_used_yet_is_waited_for(
         (error(400, "no such endpoint"), FailureKind.BAD_REQUEST),
         (raw("<html><title>Login</title>"), FailureKind.TRANSIENT),
         (redirect("https://elsewhere.example"), FailureKind.NOT_FOUND),
+        (stall(), FailureKind.TIMEOUT),
         (said(error={"message": "out of money", "code": "insufficient_quota"}), FailureKind.QUOTA),
     ],
 )
@@ -241,7 +243,7 @@ def test_a_batch_is_asked_for_once_whatever_happens(
     opened: Opened, part: Part, reply: Entry, kind: FailureKind
 ) -> None:
     async def main() -> None:
-        async with opened(server.url) as backend:
+        async with opened(server.url, connection_timeout=0.5) as backend:
             with pytest.raises(EngineError) as caught:
                 await backend.submit(part, "file-1")
         assert caught.value.failure.kind is kind
@@ -470,3 +472,18 @@ def test_the_query_of_the_users_url_is_kept(opened: Opened) -> None:
     with FaultServer([said(data=[])]) as server:
         asyncio.run(main())
     assert server.requests[0].target == "/v1/batches?tier=2&limit=100"
+
+
+def test_a_proxy_that_tunnels_is_not_shown_the_key(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with opened("https://api.example", api_key="sk-1") as backend:
+            with pytest.raises(EngineError, match="the proxy before https://api"):
+                await backend.status("batch_1")
+
+    with FaultServer([raw("no", status=407)]) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        asyncio.run(main())
+    assert proxy.requests[0].method == "CONNECT"
+    assert "authorization" not in proxy.requests[0].headers

@@ -50,10 +50,10 @@ class BatchServer:
         Raises:
             ConfigError: a certificate cannot be read, or the environment's proxy cannot be used.
         """
-        headers = await self.headers()
+        given = await self.headers()
+        headers = {k: v for k, v in given.items() if k.lower() != "content-type"}
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.tls()),
-            headers={k: v for k, v in headers.items() if k.lower() != "content-type"},
             # Without a limit on the whole: files of 200 MB come and go as fast as the line is.
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=self.seconds or None
@@ -61,13 +61,15 @@ class BatchServer:
             proxy=proxy_for(self.endpoints.chat),
             cookie_jar=aiohttp.DummyCookieJar(),
         ) as session:
-            yield _Connected(session, self.endpoints, self.seconds)
+            yield _Connected(session, self.endpoints, headers, self.seconds)
 
 
 @attrs.frozen
 class _Connected:
     _session: aiohttp.ClientSession
     _endpoints: Endpoints
+    # Not the session's own, since it shows those to a proxy: the key among them.
+    _headers: Mapping[str, str] = attrs.field(repr=False)
     _seconds: float
 
     async def upload(self, file: BinaryIO, name: str) -> Answer:
@@ -86,7 +88,9 @@ class _Connected:
         """See `BatchApi`."""
         path = f"files/{_quoted(file_id)}/content"
         with translated(self._endpoints.server, self._seconds):
-            response = await self._session.get(self._url(path), allow_redirects=False)
+            response = await self._session.get(
+                self._url(path), headers=self._headers, allow_redirects=False
+            )
         async with response:
             head = Answer(response.status, response.headers, b"", self._endpoints.server)
             yield StreamedAnswer(head, self._pieces(response))
@@ -98,7 +102,7 @@ class _Connected:
 
     async def create(self, fields: Mapping[str, Any]) -> Answer:
         """See `BatchApi`."""
-        return await self._send("POST", "batches", data=msgspec.json.encode(fields), headers=_JSON)
+        return await self._send("POST", "batches", more=_JSON, data=msgspec.json.encode(fields))
 
     async def batch(self, batch_id: str) -> Answer:
         """See `BatchApi`."""
@@ -114,12 +118,21 @@ class _Connected:
         return await self._send("GET", "batches", {"limit": str(limit), **following})
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, **content: Any
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
+        data: bytes | aiohttp.FormData | None = None,
     ) -> Answer:
         server = self._endpoints.server
         with translated(server, self._seconds):
             async with self._session.request(
-                method, self._url(path).extend_query(query or {}), allow_redirects=False, **content
+                method,
+                self._url(path).extend_query(query or {}),
+                data=data,
+                headers={**self._headers, **(more or {})},
+                allow_redirects=False,
             ) as response:
                 return Answer(response.status, response.headers, await response.read(), server)
 

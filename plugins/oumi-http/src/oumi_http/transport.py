@@ -217,11 +217,13 @@ def translated(server: str, seconds: float) -> Iterator[None]:
 
     Args:
         server: what the error calls the server.
-        seconds: the time that a request had.
+        seconds: the time that a request had, as a whole or between two signs of life.
     """
     try:
         yield
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except aiohttp.SocketTimeoutError as error:
+        raise timed_out(server, seconds) from error
+    except _FAULTS as error:
         raise _meaning(error, server, seconds) from _shown(error)
 
 
