@@ -99,7 +99,7 @@ class ChatCompletionsEngine(Engine):
         self.params = config.remote_params or RemoteParams()
         self.arguments = read_arguments(config.engine_args, self.own_arguments)
         self._quirks = self._read_quirks()
-        self._encoder = ChatEncoder(self._quirks.applied_to(self.dialect))
+        self._encoder = ChatEncoder(self._quirks.applied_to(self.own_dialect()))
         self.endpoints = self._read_endpoints()
         self._transport: Transport | None = None
         self.key = find_key(
@@ -108,6 +108,10 @@ class ChatCompletionsEngine(Engine):
             variable=config.provider.api_key_env if config.provider else self.api_key_env,
             required=self.api_key_required,
         )
+
+    def own_dialect(self) -> Dialect:
+        """How this instance writes the format: as its class, unless a subclass overrides it."""
+        return self.dialect
 
     def _read_quirks(self) -> Quirks:
         provider = self.config.provider

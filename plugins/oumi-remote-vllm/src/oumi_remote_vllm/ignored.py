@@ -1,0 +1,175 @@
+"""What vLLM leaves out of a JSON Schema without a word. Pure.
+
+Seen with vLLM 0.32, whose first choice is xgrammar 0.2.8: it answers as if these parts were not
+there, and an answer that does not fit comes back as if it did. What it cannot do and says so
+(`uniqueItems` that no backend takes, an array of fewer items than its `prefixItems`) is not here:
+the server refuses that itself. Nor is `oneOf`, which it holds as `anyOf`: an answer that fits two
+of its schemas is rare, and found when it is checked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["ignored_parts"]
+
+_UNKNOWN = (
+    "$dynamicRef",
+    "$recursiveRef",
+    "dependencies",
+    "dependentRequired",
+    "dependentSchemas",
+    "if",
+    "not",
+)
+
+_ALONE = ("$ref", "const", "enum", "allOf", "anyOf", "oneOf")
+"""Keywords beside which all others are left out, in the order in which they are looked for."""
+
+_BY_TYPE = {
+    "object": frozenset(
+        {
+            "additionalProperties",
+            "maxProperties",
+            "minProperties",
+            "patternProperties",
+            "properties",
+            "propertyNames",
+            "required",
+            "unevaluatedProperties",
+        }
+    ),
+    "array": frozenset(
+        {
+            "contains",
+            "items",
+            "maxContains",
+            "maxItems",
+            "minContains",
+            "minItems",
+            "prefixItems",
+            "unevaluatedItems",
+            "uniqueItems",
+        }
+    ),
+    "string": frozenset({"maxLength", "minLength", "pattern"}),
+    "number": frozenset(
+        {"exclusiveMaximum", "exclusiveMinimum", "maximum", "minimum", "multipleOf"}
+    ),
+}
+_LIMITS = frozenset().union(*_BY_TYPE.values())
+_SHOWS_TYPE = {
+    "object": ("additionalProperties", "properties", "unevaluatedProperties"),
+    "array": ("items", "prefixItems", "unevaluatedItems"),
+}
+"""Keywords from which the type is taken where none is given."""
+
+_MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
+_ONE = (
+    *("additionalProperties", "contains", "items", "propertyNames"),
+    *("unevaluatedItems", "unevaluatedProperties"),
+)
+
+
+def ignored_parts(schema: Any) -> list[str]:
+    """What would be ignored: a keyword, where it stands (as a JSON pointer) and why."""
+    return [
+        f"{keyword!r} at {place or '/'} ({why})"
+        for place, part in _parts(schema, "")
+        for keyword, why in _ignored(part)
+    ]
+
+
+def _parts(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schema and every schema in it, each with its place."""
+    if not isinstance(schema, dict):
+        return
+    yield place, schema
+    for name, value in schema.items():
+        if name in _MAPS and isinstance(value, dict):
+            for key, one in value.items():
+                yield from _parts(one, f"{place}/{name}/{key}")
+        elif name in _LISTS and isinstance(value, list):
+            for at, one in enumerate(value):
+                yield from _parts(one, f"{place}/{name}/{at}")
+        elif name in _ONE:
+            yield from _parts(value, f"{place}/{name}")
+
+
+def _ignored(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name in _UNKNOWN:
+        if name in part:
+            yield name, "it is not known"
+    reference = part.get("$ref", "#")
+    if reference != "#" and not reference.startswith("#/"):
+        yield "$ref", "only references to a place in the schema itself are followed"
+    alone = next((name for name in _ALONE if name in part), None)
+    # Of several schemas in `allOf` vLLM makes one, with another backend.
+    if alone is not None and not (alone == "allOf" and len(part["allOf"]) > 1):
+        yield from _beside(alone, part)
+    else:
+        yield from _untyped(part)
+
+
+def _beside(alone: str, part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    why = f"{alone!r} must stand alone"
+    for name in part:
+        if name in _LIMITS or (name in _ALONE and name != alone):
+            yield name, why
+    rest = {name: value for name, value in part.items() if name != "type"}
+    if "type" in part and not _is_within(rest, _names(part["type"])):
+        yield "type", why
+
+
+def _is_within(schema: Any, names: set[str]) -> bool:
+    """True if all that a schema lets pass is of these types, so far as that can be seen."""
+    if not isinstance(schema, dict):
+        return False
+    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if values is not None:
+        return all(_is_of(value, names) for value in values)
+    if "type" in schema:
+        return _names(schema["type"]) <= names
+    options = next((schema[name] for name in ("allOf", "anyOf", "oneOf") if name in schema), None)
+    return options is not None and all(_is_within(option, names) for option in options)
+
+
+def _untyped(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Limits of a type that the schema does not state."""
+    shown = {kind for kind, shows in _SHOWS_TYPE.items() if any(name in part for name in shows)}
+    if "type" not in part:
+        for kind in sorted(_BY_TYPE.keys() - shown):
+            for name in sorted(part.keys() & _BY_TYPE[kind]):
+                yield name, f'it needs "type": "{kind}" beside it'
+    if isinstance(part.get("additionalProperties"), dict):
+        undeclared = set(part.get("required", ())) - part.get("properties", {}).keys()
+        if undeclared:
+            yield "required", "beside a schema for others it holds for listed properties alone"
+
+
+def _names(given: Any) -> set[str]:
+    names = {given} if isinstance(given, str) else set(given)
+    return names | {"integer"} if "number" in names else names
+
+
+def _is_of(value: Any, names: set[str]) -> bool:
+    match value:
+        case None:
+            kinds = {"null"}
+        case bool():
+            kinds = {"boolean"}
+        case int():
+            kinds = {"integer", "number"}
+        case float():
+            kinds = {"number"}
+        case str():
+            kinds = {"string"}
+        case list():
+            kinds = {"array"}
+        case _:
+            kinds = {"object"}
+    return bool(kinds & names)
