@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oumi_core.errors import (
+        BatchUnfinished,
         ConfigError,
         DataError,
         EngineError,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from oumi_core.registry import list_plugins as list_engines
 
 __all__ = [
+    "BatchUnfinished",
     "ConfigError",
     "DataError",
     "EngineError",

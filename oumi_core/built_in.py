@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
     from oumi_core.hookspecs import LazyReference
 
-__all__ = ["oumi_engines", "oumi_guided_decoders", "oumi_retry_policies"]
+__all__ = [
+    "oumi_batch_backends",
+    "oumi_engines",
+    "oumi_guided_decoders",
+    "oumi_retry_policies",
+]
 
 
 @hookimpl
@@ -25,6 +30,12 @@ def oumi_engines() -> Mapping[str, LazyReference]:
 def oumi_guided_decoders() -> Mapping[str, LazyReference]:
     """`native`: the engine enforces, core checks. `reask`: prompt, check, ask again."""
     return BUILT_IN["oumi.guided_decoding"]
+
+
+@hookimpl
+def oumi_batch_backends() -> Mapping[str, LazyReference]:
+    """`provider`: the engine's own batch API. `local`: a queue on this machine, for any engine."""
+    return BUILT_IN["oumi.batching"]
 
 
 @hookimpl

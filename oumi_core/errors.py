@@ -6,6 +6,7 @@
     |-- PluginError        an engine or other plugin cannot be had: install, choose or repair it (2)
     |-- EngineError        an engine could not do what it was asked to; carries a `Failure`
     |-- RunStopped         a run ended before its last row; the same call continues it (3)
+    |-- BatchUnfinished    a batch is not at its end yet; the same call gives its results then (3)
     `-- InferenceFailed    every row was tried and some failed; carries all results (1)
 
 A message says what is wrong, where, and what to do. Keys and prompts never stand in one.
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from oumi_core.batching.status import BatchInfo
     from oumi_core.types.failure import Failure
     from oumi_core.types.result import Result
 
 __all__ = [
+    "BatchUnfinished",
     "ConfigError",
     "DataError",
     "EngineError",
@@ -101,6 +104,21 @@ class RunStopped(OumiError):
         self.failure = failure
         self.results: tuple[Result, ...] = tuple(results)
         super().__init__(message)
+
+
+class BatchUnfinished(OumiError):
+    """The results of a batch were asked for before it was at its end.
+
+    Attributes:
+        info: how far it is.
+    """
+
+    def __init__(self, info: BatchInfo) -> None:
+        self.info = info
+        super().__init__(
+            f"batch {info.id} is not at its end: {info.status}, {info.completed_requests:,} of "
+            f"{info.total_requests:,} rows answered; wait for it, or ask for partial results"
+        )
 
 
 class InferenceFailed(OumiError):

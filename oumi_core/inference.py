@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from oumi_core.batch_calls import BatchCalls
 from oumi_core.configs import GenerationParams, InferenceConfig, ModelParams, RemoteParams
 from oumi_core.configs.fields import with_fields
 from oumi_core.engine import Engine
@@ -47,7 +48,7 @@ __all__ = [
 ]
 
 
-class InferenceEngine:
+class InferenceEngine(BatchCalls):
     """An engine by name, with the config that its calls start from.
 
     Making one loads nothing: the plugin is found, and weights and pools come with the first use or

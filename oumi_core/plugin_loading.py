@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from oumi_core.announcements import ENGINE, GUIDED_DECODER, RETRY_POLICY
+from oumi_core.announcements import BATCH_BACKEND, ENGINE, GUIDED_DECODER, RETRY_POLICY
 from oumi_core.errors import PluginError
 from oumi_core.plugin_names import CORE, ENGINE_REQUIREMENTS, canonical, normalise
 
@@ -218,6 +218,12 @@ def _check_decoder(cls: type[Any], announced: Announced) -> None:
     _check_subclass(cls, Decoder, announced)
 
 
+def _check_batching(cls: type[Any], announced: Announced) -> None:
+    from oumi_core.batching.backend import Batching  # noqa: PLC0415 - import on use
+
+    _check_subclass(cls, Batching, announced)
+
+
 def _check_policy(cls: type[Any], announced: Announced) -> None:
     from oumi_core.run.retry import RetryPolicy  # noqa: PLC0415 - import on use
 
@@ -238,9 +244,10 @@ def _check_subclass(cls: type[Any], base: type[Any], announced: Announced) -> No
 _CHECKS = {
     ENGINE: _check_engine,
     GUIDED_DECODER: _check_decoder,
+    BATCH_BACKEND: _check_batching,
     RETRY_POLICY: _check_policy,
 }
-"""What a class of each kind must be; kinds without a contract yet are taken as they are."""
+"""What a class of each kind must be."""
 
 
 def _check_contract(cls: type[Any], title: str, announced: Announced) -> None:

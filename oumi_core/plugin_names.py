@@ -33,6 +33,10 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "native": "oumi_core.guided.native:NativeDecoder",
             "reask": "oumi_core.guided.reask:ReaskDecoder",
         },
+        "oumi.batching": {
+            "provider": "oumi_core.batching.provider:ProviderBatching",
+            "local": "oumi_core.batching.local:LocalBatching",
+        },
         "oumi.retry_policies": {
             "standard": "oumi_core.run.retry:StandardRetryPolicy",
             "none": "oumi_core.run.retry:NoRetryPolicy",

@@ -12,6 +12,7 @@ import oumi_core
 
 MODULES = (
     "oumi_core",
+    "oumi_core.batching",
     "oumi_core.configs",
     "oumi_core.data",
     "oumi_core.engine",

@@ -23,7 +23,7 @@ import attrs
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -148,7 +148,9 @@ class BatchBackend(ABC):
         """
 
     @abstractmethod
-    def results(self, part: PartStatus, constraint: Constraint | None) -> AsyncIterator[BatchLine]:
+    def results(
+        self, part: PartStatus, constraint: Constraint | None
+    ) -> AsyncGenerator[BatchLine, None]:
         """The results of a part that are there, in any order: answers and errors.
 
         An async generator. Lines that cannot be read are given with `custom_id` None and the
@@ -173,7 +175,7 @@ class BatchBackend(ABC):
         """
 
     @abstractmethod
-    def list(self) -> AsyncIterator[PartStatus]:
+    def list(self) -> AsyncGenerator[PartStatus, None]:
         """All parts that the backend knows, the newest first, page by page as they are asked for.
 
         An async generator; core stops it at the part that it looks for.
@@ -212,9 +214,13 @@ class Batching(ABC):
 
     Attributes:
         contract: the version of this contract that the class was written for.
+        elsewhere: True if another process makes the engine, from the config of the job alone: core
+            then refuses a config that holds a key, or what cannot be written down, and the
+            requests it gives to `line` are the rows as they came, for a run that prepares them.
     """
 
     contract: ClassVar[int] = 1
+    elsewhere: ClassVar[bool] = False
 
     @abstractmethod
     def opened(self, job: BatchJob) -> AbstractAsyncContextManager[BatchBackend]:

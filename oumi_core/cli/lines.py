@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.cli.console import is_terminal, note
+from oumi_core.state_folder import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
 __all__ = ["piped_lines", "typed_lines"]
 
@@ -68,7 +69,7 @@ class _History:
         import readline  # noqa: PLC0415 - import on use: it takes hold of the terminal
 
         self._readline = readline
-        self._path: Path | None = _state_folder() / "chat_history"
+        self._path: Path | None = state_folder() / "chat_history"
         readline.set_auto_history(False)
         readline.set_history_length(_HISTORY_LENGTH)
         try:
@@ -93,12 +94,3 @@ class _History:
     def _give_up(self, error: OSError) -> None:
         note(f"the history is not kept: {self._path}: {error.strerror}; set OUMI_STATE_DIR")
         self._path = None
-
-
-def _state_folder() -> Path:
-    """Where programs keep what they remember between runs."""
-    if folder := os.environ.get("OUMI_STATE_DIR"):
-        return Path(folder)
-    if state := os.environ.get("XDG_STATE_HOME"):
-        return Path(state) / "oumi"
-    return Path.home() / ".local" / "state" / "oumi"

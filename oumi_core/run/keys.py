@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from oumi_core.run.plan import Plan
     from oumi_core.types.conversation import Conversation, Message
 
-__all__ = ["DIGEST_BYTES", "RowKeys"]
+__all__ = ["DIGEST_BYTES", "RowKeys", "sent_of"]
 
 DIGEST_BYTES = 16
 """Bytes of a key: at 128 bits two of a million different rows meet with a chance of 1 in 10**27."""
@@ -70,12 +70,17 @@ class RowKeys:
     def of(self, conversation: Conversation) -> bytes:
         """The key of a row, 16 bytes."""
         digest = self._shared.copy()
-        tools = conversation.tools
-        sent = [[_sent(message) for message in conversation.messages]]
-        if tools is not None:
-            sent.append([_in_order(tool.to_dict()) for tool in tools])
-        digest.update(_encode(sent))
+        digest.update(sent_of(conversation))
         return digest.digest()
+
+
+def sent_of(conversation: Conversation) -> bytes:
+    """All that is sent of a row itself, as bytes that are equal for equal rows."""
+    tools = conversation.tools
+    sent = [[_sent(message) for message in conversation.messages]]
+    if tools is not None:
+        sent.append([_in_order(tool.to_dict()) for tool in tools])
+    return _encode(sent)
 
 
 def _sent(message: Message) -> Any:

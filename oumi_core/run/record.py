@@ -14,7 +14,13 @@ from oumi_core.types.result import Result
 if TYPE_CHECKING:
     from oumi_core.types.conversation import Conversation
 
-__all__ = ["record_of", "restored"]
+__all__ = [
+    "completion_from_dict",
+    "completion_to_dict",
+    "failure_from_dict",
+    "record_of",
+    "restored",
+]
 
 
 def record_of(result: Result) -> bytes:
@@ -28,6 +34,11 @@ def record_of(result: Result) -> bytes:
     if result.error is not None:
         record["failure"] = result.error.to_dict()
     return msgspec.json.encode(record)
+
+
+def completion_to_dict(completion: Completion) -> dict[str, Any]:
+    """A completion as JSON-ready data, its message included."""
+    return {"message": completion.message.to_dict(), **_completion_fields(completion)}
 
 
 def _completion_fields(completion: Completion) -> dict[str, Any]:
@@ -53,15 +64,17 @@ def restored(record: bytes, line: bytes, index: int, conversation: Conversation)
     return Result(
         index=index,
         conversation=conversation,
-        completion=_completion(completion) if completion else None,
-        error=_failure(failure) if failure else None,
+        completion=completion_from_dict(completion) if completion else None,
+        error=failure_from_dict(failure) if failure else None,
         attempts=fields["attempts"],
         latency=fields["latency"],
         reused=True,
     )
 
 
-def _completion(fields: dict[str, Any]) -> Completion:
+def completion_from_dict(data: dict[str, Any]) -> Completion:
+    """The completion that `completion_to_dict` wrote."""
+    fields = dict(data)
     usage = fields.pop("usage", None)
     return Completion(
         message=Message.from_dict(fields.pop("message")),
@@ -72,6 +85,8 @@ def _completion(fields: dict[str, Any]) -> Completion:
     )
 
 
-def _failure(fields: dict[str, Any]) -> Failure:
+def failure_from_dict(data: dict[str, Any]) -> Failure:
+    """The failure that `Failure.to_dict` wrote."""
+    fields = dict(data)
     del fields["retryable"]
     return Failure(FailureKind(fields.pop("kind")), **fields)

@@ -1,0 +1,451 @@
+"""The batches of one engine: submitted, watched, fetched, stopped and sent again.
+
+Everything is in the manifest, so that each call works on the id alone, in any process. All
+coroutines run on the private loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from oumi_core.batching.backend import BatchJob
+from oumi_core.batching.building import Builder
+from oumi_core.batching.fetching import Fetching, info_of
+from oumi_core.batching.manifest import Facts, Manifest
+from oumi_core.batching.online import answer_online
+from oumi_core.batching.patience import Patience
+from oumi_core.batching.results import BatchResult, read_results
+from oumi_core.batching.sending import find_sent, send_parts
+from oumi_core.batching.status import BatchListResponse
+from oumi_core.batching.store import BatchStore
+from oumi_core.batching.stored_config import (
+    read_config,
+    refuse_what_cannot_be_kept,
+    storable,
+    write_config,
+)
+from oumi_core.batching.submission import rebuild, write_batch
+from oumi_core.engine import Engine
+from oumi_core.errors import BatchUnfinished, ConfigError
+from oumi_core.plugin_names import normalise
+from oumi_core.registry import BATCH_BACKEND, find
+from oumi_core.run.plan import make_plan
+from oumi_core.run.row import Row
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from pathlib import Path
+
+    from oumi_core.batching.backend import BatchBackend, Batching
+    from oumi_core.batching.status import BatchInfo
+    from oumi_core.configs import InferenceConfig
+    from oumi_core.plugin_info import Found
+    from oumi_core.run.plan import Plan
+    from oumi_core.run.source import Source
+    from oumi_core.types.conversation import Conversation
+
+    Using = Callable[[Plan], AbstractAsyncContextManager[Engine]]
+    Watch = Callable[[BatchInfo], object]
+
+__all__ = ["Batches", "OpenBatch"]
+
+_AUTO: Final = "auto"
+_LOCAL: Final = "local"
+_PROVIDER: Final = "provider"
+_SLOWER: Final = 1.5
+"""Each look at a batch that is waited for comes so much later than the one before."""
+
+
+@attrs.frozen
+class OpenBatch:
+    """A batch that is being worked on.
+
+    Attributes:
+        manifest: the batch.
+        plan: the config of its submission, worked out.
+        batching: where it went.
+        judge: checks answers as a run does.
+        backend: what carries it.
+        patience: makes the calls.
+    """
+
+    manifest: Manifest
+    plan: Plan
+    batching: Batching
+    judge: Row
+    backend: BatchBackend
+    patience: Patience
+
+    @property
+    def fetching(self) -> Fetching:
+        """Asks how far it is, and for results."""
+        return Fetching(self.manifest, self.backend, self.patience, self.judge, self.plan.enforced)
+
+
+class Batches:
+    """The batches of an engine.
+
+    Args:
+        found: the engine.
+        using: makes and starts engines.
+        store: where batches are kept.
+    """
+
+    def __init__(self, found: Found, using: Using, store: BatchStore | None = None) -> None:
+        self._found = found
+        self._using = using
+        self.store = BatchStore() if store is None else store
+
+    # Submitting.
+
+    async def submit(self, config: InferenceConfig, source: Source) -> str:
+        """Send rows as a batch; its id.
+
+        What a process that died did not send to its end goes on as the batch that it was, if the
+        same is submitted again.
+
+        Raises:
+            ConfigError, DataError: nothing was sent.
+            EngineError, RunStopped: it was not sent to its end; the same call goes on with it.
+        """
+        plan = make_plan(config, self._found)
+        name = self._batching_of(config, plan)
+        batching = _batching_named(name)
+        if batching.elsewhere:
+            self._check_elsewhere(config, name)
+        kept = storable(config, plan.constraint)
+        rows, _ = await source.open()
+        async with _in_thread(self.store.building()) as folder:
+            job = self._job(self.store.batch_id(folder), name, kept, plan)
+            async with batching.opened(job) as backend:
+                facts = _facts(job, name, plan)
+                builder = self._builder(plan, batching, backend, folder)
+                content = await _to_its_end(
+                    lambda given_up: write_batch(folder, facts, builder, rows, given_up)
+                )
+                twin = await asyncio.to_thread(self.store.unsent_twin, content)
+                if twin is not None:
+                    await self._send(self.store.root / twin, backend, plan)
+                    return twin
+                published = await asyncio.to_thread(self.store.publish, folder)
+                await self._send_locked(published, backend, plan)
+                return published.name
+
+    def _check_elsewhere(self, config: InferenceConfig, name: str) -> None:
+        refuse_what_cannot_be_kept(config)
+        if not self._found.distribution:
+            raise ConfigError(
+                f"batching: {name} runs the engine in another process, which finds engines by "
+                f"name only; announce {self._found.cls.__name__} as a plugin"
+            )
+
+    def _batching_of(self, config: InferenceConfig, plan: Plan) -> str:
+        chosen = normalise(config.batching or _AUTO)
+        if chosen != _AUTO:
+            return chosen
+        if self._found.cls.batch_backend is Engine.batch_backend:
+            return _LOCAL
+        engine: Engine = self._found.cls(plan.engine_config)  # loads nothing
+        return _LOCAL if engine.batch_backend() is None else _PROVIDER
+
+    def _job(self, batch_id: str, name: str, kept: InferenceConfig, plan: Plan) -> BatchJob:
+        folder = self.store.state / name.replace(":", "+")
+        return BatchJob(batch_id, _engine_name(self._found), kept, plan, folder, self._using)
+
+    def _builder(
+        self,
+        plan: Plan,
+        batching: Batching,
+        backend: BatchBackend,
+        folder: Path,
+        *,
+        first: int = 1,
+        round_number: int = 1,
+    ) -> Builder:
+        sent = attrs.evolve(plan, decoder=None) if batching.elsewhere else plan
+        return Builder(
+            self._judge(sent).request,
+            backend.line,
+            backend.limits,
+            lambda number: folder / f"part-{number}.jsonl",
+            first_number=first,
+            round_number=round_number,
+        )
+
+    def _judge(self, plan: Plan) -> Row:
+        # Only what the class says of its capabilities is looked at: nothing is asked of an engine.
+        return Row(self._found.cls, plan)  # type: ignore[arg-type]
+
+    async def _send(self, folder: Path, backend: BatchBackend, plan: Plan) -> None:
+        async with _in_thread(self.store.locked(folder)) as free:
+            if not free:
+                raise ConfigError(f"another process is sending batch {folder.name}; wait for it")
+            await self._send_locked(folder, backend, plan)
+
+    async def _send_locked(self, folder: Path, backend: BatchBackend, plan: Plan) -> None:
+        manifest = await asyncio.to_thread(Manifest, folder)
+        try:
+            await send_parts(manifest, backend, Patience(plan))
+            await asyncio.to_thread(self.store.sent, folder)
+        finally:
+            await asyncio.to_thread(manifest.close)
+
+    # Those that were submitted.
+
+    def page(self, after: str | None, limit: int | None) -> BatchListResponse:
+        """Some of the engine's batches, the newest first, as they were last seen. Blocks."""
+        found: list[BatchInfo] = []
+        for manifest in self.store.manifests(after):
+            if manifest.facts.engine != _engine_name(self._found):
+                continue
+            if len(found) == limit:
+                return _page(found, has_more=True)
+            found.append(info_of(manifest))
+        return _page(found, has_more=False)
+
+    @contextlib.asynccontextmanager
+    async def opened(self, batch_id: str, config: InferenceConfig) -> AsyncIterator[OpenBatch]:
+        """A batch to work on.
+
+        Args:
+            batch_id: its id.
+            config: how the server is reached now, and arguments for the engine; all else is as it
+                was submitted.
+
+        Raises:
+            ConfigError: there is no such batch, or it is another engine's.
+        """
+        manifest = await asyncio.to_thread(self.store.open, batch_id)
+        try:
+            facts = manifest.facts
+            if facts.engine != _engine_name(self._found):
+                raise ConfigError(
+                    f"batch {batch_id} was submitted to engine '{facts.engine}', and this is "
+                    f"'{self._found.name}'"
+                )
+            submitted = read_config(facts.config)
+            now = attrs.evolve(
+                submitted,
+                remote_params=config.remote_params or submitted.remote_params,
+                engine_args={**submitted.engine_args, **config.engine_args},
+            )
+            plan = make_plan(now, self._found)
+            job = self._job(batch_id, facts.batching, submitted, plan)
+            batching = _batching_named(facts.batching)
+            async with batching.opened(job) as backend:
+                yield OpenBatch(
+                    manifest, plan, batching, self._judge(plan), backend, Patience(plan)
+                )
+        finally:
+            await asyncio.to_thread(manifest.close)
+
+    async def look(self, batch: OpenBatch, *, send: bool = False) -> BatchInfo:
+        """How far a batch is; with `send`, what a process that died left unsent is sent first.
+
+        Raises:
+            EngineError, RunStopped: the backend cannot be asked.
+        """
+        folder = batch.manifest.folder
+        if await asyncio.to_thread(self.store.is_unsent, folder):
+            async with _in_thread(self.store.locked(folder)) as free:
+                if free and send:
+                    await send_parts(batch.manifest, batch.backend, batch.patience)
+                    await asyncio.to_thread(self.store.sent, folder)
+                elif free:
+                    await find_sent(batch.manifest, batch.backend, batch.patience)
+        await batch.fetching.look()
+        return await asyncio.to_thread(info_of, batch.manifest)
+
+    async def wait(self, batch: OpenBatch, seconds: float | None, watch: Watch | None) -> BatchInfo:
+        """Look at a batch until it is at its end, and fetch its results then.
+
+        Args:
+            batch: the batch.
+            seconds: the most to wait; None for any time.
+            watch: called with each state.
+
+        Raises:
+            BatchUnfinished: it was not at its end in time.
+            EngineError, RunStopped: the backend cannot be asked.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._watched(batch, watch)
+        except TimeoutError:
+            raise BatchUnfinished(await asyncio.to_thread(info_of, batch.manifest)) from None
+        await batch.fetching.fetch(partial=False)
+        return await asyncio.to_thread(info_of, batch.manifest)
+
+    async def _watched(self, batch: OpenBatch, watch: Watch | None) -> None:
+        pause, longest = batch.backend.poll_seconds
+        while True:
+            info = await self.look(batch, send=True)
+            if watch is not None:
+                watch(info)
+            if info.is_terminal:
+                return
+            await asyncio.sleep(pause * random.uniform(0.8, 1.0))  # noqa: S311 - spreads load
+            pause = min(longest, pause * _SLOWER)
+
+    async def fetch(self, batch: OpenBatch, *, partial: bool) -> BatchInfo:
+        """See how far a batch is, and fetch what has ended; with `partial`, all there is.
+
+        Raises:
+            EngineError, RunStopped: the backend cannot be asked.
+        """
+        await self.look(batch)
+        await batch.fetching.fetch(partial=partial)
+        return await asyncio.to_thread(info_of, batch.manifest)
+
+    async def results(
+        self, batch: OpenBatch, conversations: Sequence[Conversation] | None
+    ) -> BatchResult:
+        """What was fetched, in the order of the conversations, or of the submission.
+
+        Raises:
+            DataError: a conversation is none of the batch's.
+        """
+
+        def collect() -> BatchResult:
+            rows = list(read_results(batch.manifest, batch.judge, conversations))
+            return BatchResult(
+                tuple(row for row in rows if not isinstance(row, int)),
+                tuple(row for row in rows if isinstance(row, int)),
+            )
+
+        return await asyncio.to_thread(collect)
+
+    async def cancel(self, batch: OpenBatch) -> BatchInfo:
+        """Ask for all parts to be stopped, those too that a process that died had sent.
+
+        Raises:
+            EngineError, RunStopped: the backend cannot be asked.
+        """
+        await self.look(batch)
+        manifest = batch.manifest
+        async with _in_thread(self.store.locked(manifest.folder)) as free:
+            if not free:
+                raise ConfigError(
+                    f"another process is sending batch {manifest.folder.name}; "
+                    "cancel it when it is sent"
+                )
+            for part in await asyncio.to_thread(manifest.parts):
+                if part.is_terminal:
+                    continue
+                if part.handle is None:
+                    await asyncio.to_thread(manifest.never_sent, part.number)
+                else:
+                    await batch.patience.call(functools.partial(batch.backend.cancel, part.handle))
+            await asyncio.to_thread(self.store.sent, manifest.folder)
+        return await self.look(batch)
+
+    async def resubmit(self, batch: OpenBatch, *, online: bool) -> BatchInfo:
+        """Send the rows of a batch at its end that have no accepted answer once more.
+
+        Raises:
+            ConfigError: it is not at its end.
+            EngineError, RunStopped: they cannot be sent.
+        """
+        info = await self.look(batch, send=True)
+        if not info.is_terminal:
+            raise ConfigError(
+                f"batch {info.id} is not at its end ({info.status}); wait for it, or cancel it"
+            )
+        await batch.fetching.fetch(partial=False)
+        manifest = batch.manifest
+        parts = await asyncio.to_thread(manifest.parts)
+        number = max((part.number for part in parts), default=0) + 1
+        round_number = max((part.round for part in parts), default=0) + 1
+        if online:
+            await answer_online(manifest, batch.plan, self._using, number, round_number)
+        else:
+            builder = self._builder(
+                *(batch.plan, batch.batching, batch.backend),
+                manifest.folder,
+                first=number,
+                round_number=round_number,
+            )
+            async with _in_thread(self.store.locked(manifest.folder)) as free:
+                if not free:
+                    raise ConfigError(f"another process is sending batch {info.id}; wait for it")
+                await asyncio.to_thread(self.store.unsend, manifest.folder)
+                await asyncio.to_thread(rebuild, manifest, builder)
+                await send_parts(manifest, batch.backend, batch.patience)
+                await asyncio.to_thread(self.store.sent, manifest.folder)
+        return await self.look(batch)
+
+    async def forget(self, batch: OpenBatch) -> None:
+        """Remove a batch that is at its end from this machine, results and all.
+
+        Raises:
+            ConfigError: it is not at its end.
+        """
+        info = await self.look(batch)
+        if not info.is_terminal:
+            raise ConfigError(f"batch {info.id} is not at its end ({info.status}); cancel it first")
+        for handle in info.part_handles:
+            await batch.patience.call(functools.partial(batch.backend.forget, handle))
+        await asyncio.to_thread(self.store.forget, info.id)
+
+
+def _facts(job: BatchJob, batching: str, plan: Plan) -> Facts:
+    return Facts(
+        batch_id=job.batch_id,
+        engine=job.engine,
+        batching=batching,
+        model=plan.model.model_name,
+        config=write_config(job.config),
+        window=plan.remote.batch_completion_window,
+        created_at=time.time(),
+        content="",  # known when all rows are written
+    )
+
+
+def _page(batches: Sequence[BatchInfo], *, has_more: bool) -> BatchListResponse:
+    if not batches:
+        return BatchListResponse(())
+    return BatchListResponse(tuple(batches), batches[0].id, batches[-1].id, has_more)
+
+
+def _batching_named(name: str) -> Batching:
+    batching: Batching = find(BATCH_BACKEND, name).cls()
+    return batching
+
+
+def _engine_name(found: Found) -> str:
+    """The name by which another process finds the same engine, and no other of that name."""
+    return f"{found.distribution}:{found.name}" if found.distribution else found.name
+
+
+@contextlib.asynccontextmanager
+async def _in_thread(context: AbstractContextManager[Any]) -> AsyncIterator[Any]:
+    """A context whose beginning and end touch the disk."""
+    value = await asyncio.to_thread(context.__enter__)
+    try:
+        yield value
+    except BaseException as error:
+        if not await asyncio.to_thread(context.__exit__, type(error), error, error.__traceback__):
+            raise
+    else:
+        await asyncio.to_thread(context.__exit__, None, None, None)
+
+
+async def _to_its_end(work: Callable[[threading.Event], str]) -> str:
+    """Do something in a thread; if it is canceled, have the thread give up, and wait for that."""
+    given_up = threading.Event()
+    task = asyncio.ensure_future(asyncio.to_thread(work, given_up))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        given_up.set()
+        await asyncio.wait([task])
+        raise

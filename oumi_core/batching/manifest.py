@@ -1,0 +1,469 @@
+"""The manifest of a batch: its rows, its parts and its results, on disk and for any process.
+
+A folder a batch, named by its id, private to the user. It appears in one piece, when all rows are
+in it: that is the intent. From then on each step is committed before the next one is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+
+from oumi_core.batching.outcome import Outcome
+from oumi_core.batching.status import (
+    BatchError,
+    BatchStatus,
+    PartStatus,
+    RequestCounts,
+    as_status,
+)
+from oumi_core.errors import ConfigError, RunStopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+__all__ = [
+    "DATABASE",
+    "Facts",
+    "Manifest",
+    "PartRecord",
+    "RowRecord",
+    "created_database",
+    "explained",
+    "insert_facts",
+    "insert_parts",
+]
+
+DATABASE: Final = "batch.db"
+_APPLICATION_ID: Final = 0x6F756D62  # "oumb"
+_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = """
+CREATE TABLE fact (name TEXT PRIMARY KEY, value);
+CREATE TABLE row (
+    place INTEGER PRIMARY KEY,  -- its index in the submission
+    digest BLOB NOT NULL,       -- of what is sent for it
+    part INTEGER,               -- where it was sent last; null if it never was
+    line INTEGER,               -- its line there, from 1
+    conversation BLOB NOT NULL
+);
+CREATE TABLE part (
+    number INTEGER PRIMARY KEY,
+    round INTEGER NOT NULL,     -- 1 for the submission, more for what was sent again
+    token TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    tried REAL,                 -- when it was first about to be sent
+    uploaded TEXT,
+    handle TEXT,
+    status TEXT,                -- as it was last seen, JSON
+    ended INTEGER NOT NULL DEFAULT 0  -- all its results are here
+);
+CREATE TABLE result (
+    place INTEGER PRIMARY KEY,
+    part INTEGER,
+    outcome TEXT NOT NULL,
+    record BLOB NOT NULL
+);
+"""
+
+_GATHERED: Final = (
+    "CREATE TEMP TABLE IF NOT EXISTS gathered "
+    "(place INTEGER, digest BLOB, outcome TEXT, record BLOB)"
+)
+
+
+@attrs.frozen
+class Facts:
+    """What a batch is, for good.
+
+    Attributes:
+        batch_id: its id, and the name of its folder.
+        engine: the name by which any process finds the engine.
+        batching: what carries it.
+        model: the model's name.
+        config: the config of the submission, as `write_config` wrote it.
+        window: the time in which it must be done.
+        created_at: in seconds since 1970.
+        content: a digest of all that is asked and of whom.
+    """
+
+    batch_id: str
+    engine: str
+    batching: str
+    model: str
+    config: bytes
+    window: str
+    created_at: float
+    content: str
+
+
+@attrs.frozen
+class PartRecord:
+    """A part, as far as it has come.
+
+    Attributes:
+        number: from 1, over all rounds.
+        round: 1 for the submission, more for what was sent again.
+        token: names it everywhere.
+        requests: its lines.
+        size: the bytes of its file.
+        sha256: of its file.
+        tried: when it was first about to be sent; None if it never was.
+        uploaded: the id of its file; None if it has none yet.
+        handle: what the backend calls it; None if it was not submitted, as far as is known.
+        status: as it was last seen; None if it never was.
+        ended: True if all its results are here.
+    """
+
+    number: int
+    round: int
+    token: str
+    requests: int
+    size: int
+    sha256: str
+    tried: float | None = None
+    uploaded: str | None = None
+    handle: str | None = None
+    status: PartStatus | None = None
+    ended: bool = False
+
+    @property
+    def is_terminal(self) -> bool:
+        """True if it changes no more."""
+        return self.status is not None and self.status.is_terminal
+
+
+@attrs.frozen
+class RowRecord:
+    """A row with what became of it.
+
+    Attributes:
+        place: its index in the submission.
+        conversation: the row, in Oumi's format.
+        outcome: None if it is not known yet.
+        record: as `write_outcome` wrote it; None where there is no outcome.
+    """
+
+    place: int
+    conversation: bytes
+    outcome: str | None
+    record: bytes | None
+
+
+@contextlib.contextmanager
+def explained(folder: Path) -> Iterator[None]:
+    """Turn what a disk refuses into a `RunStopped`."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise RunStopped(
+            f"the disk of {folder} refused: {error}; what was written before is kept: mend the "
+            "disk and run the same again"
+        ) from error
+
+
+def created_database(folder: Path) -> sqlite3.Connection:
+    """A new, empty database in a folder that nobody else knows yet: quick, and safe once closed."""
+    path = folder / DATABASE
+    path.touch(0o600)
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    # Nobody can see the folder before all is written and synced: a crash leaves nothing to mend.
+    database.execute("PRAGMA journal_mode = OFF")
+    database.execute("PRAGMA synchronous = OFF")
+    database.executescript(_SCHEMA)
+    database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    return database
+
+
+class Manifest:
+    """One batch's manifest, opened. Its methods block; any process may open it at any time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it.
+
+        Raises:
+            ConfigError: there is none, or it is of another version.
+        """
+        self.folder = folder
+        path = folder / DATABASE
+        if not path.is_file():
+            raise ConfigError(
+                f"there is no batch '{folder.name}' in {folder.parent}; see the batches that there "
+                "are: oumi batch list"
+            )
+        self._database = sqlite3.connect(
+            path, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        try:
+            self._check(path)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
+            self.facts = self._facts()
+        except sqlite3.DatabaseError as error:
+            self._database.close()
+            raise ConfigError(f"{path}: not a manifest that can be read: {error}") from error
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _check(self, path: Path) -> None:
+        kind = tuple(self._one(f"PRAGMA {name}")[0] for name in ("application_id", "user_version"))
+        if kind != (_APPLICATION_ID, _SCHEMA_VERSION):
+            raise ConfigError(f"{path}: not a manifest of this version of oumi-core")
+
+    def _facts(self) -> Facts:
+        return Facts(**dict(self._database.execute("SELECT name, value FROM fact")))
+
+    def _one(self, query: str, values: Iterable[Any] = ()) -> Any:
+        return self._database.execute(query, tuple(values)).fetchone()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction; all of it or nothing."""
+        database = self._database
+        with explained(self.folder):
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # Its parts.
+
+    def part_path(self, number: int) -> Path:
+        """Where the lines of a part are until it has been submitted."""
+        return self.folder / f"part-{number}.jsonl"
+
+    def parts(self) -> list[PartRecord]:
+        """All parts, in order."""
+        names = [field.name for field in attrs.fields(PartRecord)]
+        query = f"SELECT {', '.join(names)} FROM part ORDER BY number"  # noqa: S608 - of our class
+        rows = (dict(zip(names, row, strict=True)) for row in self._database.execute(query))
+        return [
+            PartRecord(
+                **{**row, "status": _read_status(row["status"]), "ended": bool(row["ended"])}
+            )
+            for row in rows
+        ]
+
+    def tried(self, number: int) -> None:
+        """A part is about to be sent for the first time."""
+        self._set(number, tried=time.time())
+
+    def uploaded(self, number: int, file_id: str | None) -> None:
+        """A part's file is there; None if it has to be sent again."""
+        self._set(number, uploaded=file_id)
+
+    def submitted(self, number: int, handle: str) -> None:
+        """A part is at the backend. Its file is needed no more."""
+        self._set(number, handle=handle)
+        self.part_path(number).unlink(missing_ok=True)
+
+    def seen(self, number: int, status: PartStatus) -> None:
+        """A part was looked at."""
+        self._set(number, status=_write_status(status))
+
+    def never_sent(self, number: int) -> None:
+        """A part that was not submitted will not be."""
+        self.seen(number, PartStatus("", BatchStatus.CANCELLED))
+        self.part_path(number).unlink(missing_ok=True)
+
+    def _set(self, number: int, **values: Any) -> None:
+        columns = ", ".join(f"{name} = ?" for name in values)
+        with self._writing() as database:
+            database.execute(
+                f"UPDATE part SET {columns} WHERE number = ?",  # noqa: S608 - names of ours
+                (*values.values(), number),
+            )
+
+    def add_round(self, parts: Iterable[PartRecord], lines: Iterable[tuple[int, int, int]]) -> None:
+        """Send rows once more: in other parts, and without the results they had.
+
+        Args:
+            parts: the new parts, whose files are there.
+            lines: place, part and line of each row.
+        """
+        with self._writing() as database:
+            insert_parts(database, parts)
+            for place, part, line in lines:
+                database.execute(
+                    "UPDATE row SET part = ?, line = ? WHERE place = ?", (part, line, place)
+                )
+                database.execute("DELETE FROM result WHERE place = ?", (place,))
+
+    # Its rows and results.
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        count: int = self._one("SELECT count(*) FROM row")[0]
+        return count
+
+    def places_by_digest(self) -> dict[bytes, list[int]]:
+        """The rows of each digest, in order."""
+        places: dict[bytes, list[int]] = {}
+        for digest, place in self._database.execute("SELECT digest, place FROM row ORDER BY place"):
+            places.setdefault(digest, []).append(place)
+        return places
+
+    def place_of_line(self, part: int, line: int) -> int | None:
+        """The row that a part's line is about; None if that line is about none."""
+        found = self._one("SELECT place FROM row WHERE part = ? AND line = ?", (part, line))
+        return None if found is None else found[0]
+
+    def records(self) -> Iterator[RowRecord]:
+        """All rows in order, with what became of them."""
+        query = (
+            "SELECT row.place, conversation, outcome, record "
+            "FROM row LEFT JOIN result ON result.place = row.place ORDER BY row.place"
+        )
+        for row in self._database.execute(query):
+            yield RowRecord(*row)
+
+    def record_at(self, place: int) -> RowRecord:
+        """One row of those that there are."""
+        query = (
+            "SELECT row.place, conversation, outcome, record "
+            "FROM row LEFT JOIN result ON result.place = row.place WHERE row.place = ?"
+        )
+        return RowRecord(*self._one(query, (place,)))
+
+    def outcomes(self, part: int | None = None) -> dict[str, int]:
+        """How many rows have each outcome, of those that have one; in all or in one part."""
+        where = "" if part is None else " WHERE part = ?"
+        return dict(
+            self._database.execute(
+                f"SELECT outcome, count(*) FROM result{where} GROUP BY outcome",  # noqa: S608 - ours
+                () if part is None else (part,),
+            )
+        )
+
+    def unanswered(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Place, digest and conversation of each row that has no accepted answer, in order."""
+        query = (
+            "SELECT row.place, digest, conversation "
+            "FROM row LEFT JOIN result ON result.place = row.place "
+            "WHERE outcome IS NULL OR outcome != ? ORDER BY row.place"
+        )
+        yield from self._database.execute(query, (Outcome.OK.value,))
+
+    def gather(self, results: Iterable[tuple[int, bytes, str, bytes]]) -> None:
+        """Put results by, until `ingest` makes them count; seen by this process alone.
+
+        Args:
+            results: place, digest, outcome and record of each.
+        """
+        with explained(self.folder):
+            self._database.execute(_GATHERED)
+            self._database.executemany("INSERT INTO gathered VALUES (?, ?, ?, ?)", results)
+
+    def drop_gathered(self) -> None:
+        """Forget what `gather` put by."""
+        with explained(self.folder):
+            self._database.execute("DROP TABLE IF EXISTS gathered")
+
+    def ingest(
+        self, part: PartRecord, silent: Callable[[int | None], tuple[str, bytes]] | None
+    ) -> None:
+        """Make what was gathered count, all at once; a crash leaves all of it or nothing.
+
+        A result counts for the row of its place and digest, if this part carries that row and it
+        has no result yet.
+
+        Args:
+            part: the part that the results are from.
+            silent: gives outcome and record of a row that has no result, by its line; None if the
+                part has not ended.
+        """
+        with self._writing() as database:
+            database.execute(_GATHERED)
+            database.execute(
+                "INSERT OR IGNORE INTO result "
+                "SELECT row.place, row.part, outcome, record FROM gathered JOIN row "
+                "ON row.place = gathered.place AND row.digest = gathered.digest "
+                "WHERE row.part = ?",
+                (part.number,),
+            )
+            if silent is not None:
+                for place, line in self._without_result(part.number):
+                    database.execute(
+                        "INSERT INTO result VALUES (?, ?, ?, ?)",
+                        (place, part.number, *silent(line)),
+                    )
+                database.execute("UPDATE part SET ended = 1 WHERE number = ?", (part.number,))
+        self.drop_gathered()
+
+    def _without_result(self, part: int) -> list[tuple[int, int | None]]:
+        query = (
+            "SELECT row.place, line FROM row LEFT JOIN result ON result.place = row.place "
+            "WHERE row.part = ? AND outcome IS NULL"
+        )
+        return list(self._database.execute(query, (part,)))
+
+    def replace_results(self, part: int, results: Iterable[tuple[int, str, bytes]]) -> None:
+        """New results, in place of those that rows had.
+
+        Args:
+            part: the part that they count for.
+            results: place, outcome and record of each.
+        """
+        with self._writing() as database:
+            for place, outcome, record in results:
+                database.execute(
+                    "INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)",
+                    (place, part, outcome, record),
+                )
+                database.execute(
+                    "UPDATE row SET part = ?, line = NULL WHERE place = ?", (part, place)
+                )
+
+
+def insert_facts(database: sqlite3.Connection, facts: Facts) -> None:
+    """Write what a batch is into a new database."""
+    database.executemany("INSERT INTO fact VALUES (?, ?)", attrs.asdict(facts).items())
+
+
+def insert_parts(database: sqlite3.Connection, parts: Iterable[PartRecord]) -> None:
+    """Add parts whose files are there."""
+    database.executemany(
+        "INSERT INTO part (number, round, token, requests, size, sha256, status, ended) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                *(part.number, part.round, part.token, part.requests, part.size, part.sha256),
+                *(None if part.status is None else _write_status(part.status), part.ended),
+            )
+            for part in parts
+        ],
+    )
+
+
+def _write_status(status: PartStatus) -> str:
+    return json.dumps(attrs.asdict(status))
+
+
+def _read_status(text: str | None) -> PartStatus | None:
+    if text is None:
+        return None
+    fields = json.loads(text)
+    counts = fields.pop("counts")
+    return PartStatus(
+        status=as_status(fields.pop("status")),
+        counts=None if counts is None else RequestCounts(**counts),
+        errors=tuple(BatchError(**error) for error in fields.pop("errors")),
+        **fields,
+    )

@@ -1,0 +1,127 @@
+"""Sending the parts of a batch, so that a crash at any point sends none of them twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+from oumi_core.batching.backend import Part
+from oumi_core.batching.patience import may_have_arrived
+from oumi_core.errors import EngineError
+
+if TYPE_CHECKING:
+    from oumi_core.batching.backend import BatchBackend
+    from oumi_core.batching.manifest import Manifest, PartRecord
+    from oumi_core.batching.patience import Patience
+
+__all__ = ["find_sent", "send_parts"]
+
+_CLOCKS_DIFFER: Final = 3600.0
+"""Seconds: a part that the backend took so long before we first tried is not ours."""
+
+
+async def send_parts(manifest: Manifest, backend: BatchBackend, patience: Patience) -> None:
+    """Send every part that was not sent yet.
+
+    Raises:
+        EngineError: one is refused; those before it are sent.
+        RunStopped: none can be sent now.
+    """
+    await find_sent(manifest, backend, patience)
+    for part in await asyncio.to_thread(manifest.parts):
+        if part.handle is None and not part.is_terminal:
+            await _Sending(manifest, backend, patience, part).send()
+
+
+async def find_sent(manifest: Manifest, backend: BatchBackend, patience: Patience) -> None:
+    """Record parts that were submitted before a crash kept that from being recorded.
+
+    Raises:
+        EngineError, RunStopped: the backend cannot be asked.
+    """
+    parts = await asyncio.to_thread(manifest.parts)
+    lost = [p for p in parts if p.handle is None and p.tried is not None and not p.is_terminal]
+    if not lost:
+        return
+    since = min(part.tried or 0.0 for part in lost) - _CLOCKS_DIFFER
+    wanted = {part.token: part.number for part in lost}
+    handles = await patience.call(lambda: _handles(backend, set(wanted), since))
+    for token, handle in handles.items():
+        await asyncio.to_thread(manifest.submitted, wanted[token], handle)
+
+
+async def _handles(backend: BatchBackend, tokens: set[str], since: float) -> dict[str, str]:
+    """The handles of parts with these tokens, as far as the backend has them."""
+    found: dict[str, str] = {}
+    async with contextlib.aclosing(backend.list()) as listed:
+        async for status in listed:
+            if status.token in tokens:
+                found[status.token] = status.handle
+            too_old = status.created_at is not None and status.created_at < since
+            if too_old or len(found) == len(tokens):
+                break
+    return found
+
+
+class _Sending:
+    """One part on its way."""
+
+    def __init__(
+        self, manifest: Manifest, backend: BatchBackend, patience: Patience, part: PartRecord
+    ) -> None:
+        self._manifest = manifest
+        self._backend = backend
+        self._patience = patience
+        self._record = part
+        facts = manifest.facts
+        self._part = Part(
+            facts.batch_id,
+            part.token,
+            manifest.part_path(part.number),
+            part.requests,
+            part.size,
+            part.sha256,
+            facts.model,
+            facts.window,
+        )
+        self._unclear = False
+
+    async def send(self) -> None:
+        """Upload its file, unless it is there, and submit it."""
+        number, manifest = self._record.number, self._manifest
+        if self._record.tried is None:
+            await asyncio.to_thread(manifest.tried, number)
+        uploaded = self._record.uploaded
+        if uploaded is not None:
+            try:
+                await self._submit(uploaded)
+            except EngineError as error:
+                if error.failure.retryable:
+                    raise
+                # The file of an earlier process may be gone by now: bring it once more.
+                await asyncio.to_thread(manifest.uploaded, number, None)
+            else:
+                return
+        uploaded = await self._patience.call(lambda: self._backend.upload(self._part))
+        if uploaded is not None:
+            await asyncio.to_thread(manifest.uploaded, number, uploaded)
+        await self._submit(uploaded)
+
+    async def _submit(self, uploaded: str | None) -> None:
+        handle = await self._patience.call(lambda: self._submit_once(uploaded))
+        await asyncio.to_thread(self._manifest.submitted, self._record.number, handle)
+
+    async def _submit_once(self, uploaded: str | None) -> str:
+        if self._unclear:
+            token = self._part.token
+            found = await _handles(
+                self._backend, {token}, (self._record.tried or 0.0) - _CLOCKS_DIFFER
+            )
+            if token in found:
+                return found[token]
+        try:
+            return await self._backend.submit(self._part, uploaded)
+        except EngineError as error:
+            self._unclear = self._unclear or may_have_arrived(error.failure)
+            raise

@@ -1,0 +1,173 @@
+"""The folder that holds all batches of this user on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from oumi_core.batching.manifest import Manifest, explained
+from oumi_core.errors import ConfigError
+from oumi_core.state_folder import state_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["BatchStore"]
+
+_BUILDING: Final = ".building-"
+_UNSENT: Final = "unsent"
+_LOCK: Final = "lock"
+_NEW: Final = 60.0
+
+
+class BatchStore:
+    """Finds, makes and removes the folders of batches. Its methods block.
+
+    Args:
+        state: where state is kept; by default `state_folder`.
+    """
+
+    def __init__(self, state: Path | None = None) -> None:
+        self.state = state_folder() if state is None else state
+        self.root = self.state / "batches"
+
+    def ids(self) -> list[str]:
+        """All batches, the newest first."""
+        if not self.root.is_dir():
+            return []
+        names = (path.name for path in self.root.iterdir() if not path.name.startswith("."))
+        return sorted(names, reverse=True)
+
+    def manifests(self, after: str | None = None) -> Iterator[Manifest]:
+        """All manifests, the newest first, each open until the next one is asked for.
+
+        Args:
+            after: leave out this batch and those that are newer.
+        """
+        for batch_id in self.ids():
+            if after is not None and batch_id >= after:
+                continue
+            try:
+                manifest = self.open(batch_id)
+            except ConfigError:
+                continue  # of another version, or forgotten a moment ago
+            with contextlib.closing(manifest):
+                yield manifest
+
+    def open(self, batch_id: str) -> Manifest:
+        """The manifest of a batch.
+
+        Raises:
+            ConfigError: there is no such batch.
+        """
+        if not batch_id or batch_id.startswith(".") or Path(batch_id).name != batch_id:
+            raise ConfigError(
+                f"{batch_id!r} is no id of a batch; see those there are: oumi batch list"
+            )
+        return Manifest(self.root / batch_id)
+
+    @contextlib.contextmanager
+    def building(self) -> Iterator[Path]:
+        """A new folder, which is removed at the end unless it was published.
+
+        Raises:
+            RunStopped: the disk refuses.
+        """
+        with explained(self.root):
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep()
+            # The name begins with the time, so that names sort by age.
+            name = f"batch-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+            folder = self.root / f"{_BUILDING}{name}"
+            folder.mkdir(mode=0o700)
+        try:
+            with self.locked(folder):
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path) -> Path:
+        """Make a folder that was built a batch: in one step, and for good."""
+        self.unsend(folder)
+        published = self.root / folder.name.removeprefix(_BUILDING)
+        _sync(folder)
+        folder.rename(published)
+        _sync(self.root)
+        return published
+
+    def batch_id(self, folder: Path) -> str:
+        """The id that a folder which is being built will have."""
+        return folder.name.removeprefix(_BUILDING)
+
+    def unsend(self, folder: Path) -> None:
+        """A batch has parts that still have to be sent."""
+        (folder / _UNSENT).touch(0o600)
+
+    def sent(self, folder: Path) -> None:
+        """A batch has been sent to its end."""
+        (folder / _UNSENT).unlink(missing_ok=True)
+
+    def is_unsent(self, folder: Path) -> bool:
+        """True if a part of a batch still has to be sent."""
+        return (folder / _UNSENT).exists()
+
+    def unsent_twin(self, content: str) -> str | None:
+        """A batch that asks the same and was not sent to its end, by a process that has ended."""
+        for path in self.root.glob(f"*/{_UNSENT}"):
+            if path.parent.name.startswith("."):
+                continue
+            with self.locked(path.parent) as free:
+                if free and self._content(path.parent) == content:
+                    return path.parent.name
+        return None
+
+    def _content(self, folder: Path) -> str | None:
+        try:
+            manifest = Manifest(folder)
+        except ConfigError:
+            return None  # of another version: not to be touched
+        manifest.close()
+        return manifest.facts.content
+
+    @contextlib.contextmanager
+    def locked(self, folder: Path) -> Iterator[bool]:
+        """Be the only process that sends a batch; False if another one is."""
+        file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(file)
+
+    def forget(self, batch_id: str) -> None:
+        """Remove a batch from this machine."""
+        shutil.rmtree(self.root / batch_id)
+
+    def _sweep(self) -> None:
+        """Remove what processes that have ended were building."""
+        for path in self.root.glob(f"{_BUILDING}*"):
+            with contextlib.suppress(FileNotFoundError):
+                # One that is new may be about to be locked.
+                if time.time() - path.stat().st_mtime < _NEW:
+                    continue
+                with self.locked(path) as free:
+                    if free:
+                        shutil.rmtree(path, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
