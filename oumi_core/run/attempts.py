@@ -129,6 +129,10 @@ class Attempts:
             return outcome
         return self.finished(turn, attrs.evolve(result, error=outcome))
 
+    def has_succeeded(self) -> None:
+        """Count a row that an earlier run answered: not all rows meet what comes now."""
+        self._succeeded += 1
+
     async def admit(self, turn: Turn[Any], conversation: Conversation) -> Ticket:
         """Wait for leave to send a row, and count the attempt; follow it by `ended`."""
         governor = self._governor

@@ -114,6 +114,8 @@ class Execution:
                     turns.again(turn, outcome.after)
                     return
                 result = outcome
+            elif result.ok:
+                attempts.has_succeeded()
             # A row that met what stopped the run is no failure of its own: it stays to be done.
             if rows.keeps and (result.ok or attempts.stopped_by is None):
                 result = await rows.keep(turn.row, result)

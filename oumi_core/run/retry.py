@@ -117,8 +117,8 @@ _MOST_HINT = 120.0
 _HINT_SLACK = 0.1
 """Workers that were told the same time come back spread over a tenth of it."""
 
-_DEAD_AFTER = 50
-"""So many failed attempts in a row, with no retries left, mean that the server is down."""
+_HOPELESS_AFTER = 50
+"""So many failed attempts in a row are the server's doing or the config's, and not the rows'."""
 
 _MAY_PASS = (FailureKind.RATE_LIMIT, FailureKind.TRANSIENT, FailureKind.TIMEOUT)
 
@@ -131,9 +131,10 @@ class StandardRetryPolicy(RetryPolicy):
 
     - An account that may not or cannot (401, quota) and a dead engine stop the run. What does not
       depend on the row (403, 404) stops it if no row has succeeded, or three in a row meet it.
-    - A request that is wrong fails its row at once.
+    - A request that is wrong fails its row at once. If the first fifty all are, the run stops.
     - A rate limit makes everybody wait as long as the server says, up to a tenth longer, and is
-      never counted as a retry.
+      never counted as a retry. If a row cannot wait any longer for a server that has let nothing
+      through in fifty attempts, the run stops.
     - A server that asks for a wait beyond 120 s, for whatever reason, stops the run.
     - What may pass by itself is sent again at most `max_retries` times, after a random time
       between 0 and `retry_backoff_base` doubled with each (at most `retry_backoff_max`), or after
@@ -150,28 +151,42 @@ class StandardRetryPolicy(RetryPolicy):
         super().__init__(params)
         self._uniform = uniform
 
-    def decide(self, failure: Failure, history: History, now: float) -> Decision:  # noqa: ARG002
+    def decide(self, failure: Failure, history: History, now: float) -> Decision:
         """See the class."""
         if failure.kind in _MAY_PASS:
             hint = failure.retry_after or 0.0
             if hint > _MOST_HINT:
                 return StopRun(f"the server asks to wait {hint:.0f} s; run the same again then")
             if failure.kind is FailureKind.RATE_LIMIT:
-                return self._wait_for_limit(hint, history)
+                return self._wait_for_limit(hint, history, now)
             return self._try_again(hint, history)
         if depends_on_no_row(failure):
             hopeless = not history.succeeded or history.alike_in_a_row >= _SAME_FOR_ALL
             return StopRun() if hopeless else GiveUp()
+        if failure.kind is FailureKind.BAD_REQUEST and not history.succeeded:
+            failed = history.failed_in_a_row
+            if failed >= _HOPELESS_AFTER:
+                return StopRun(
+                    f"{failed} attempts failed and none succeeded; correct what the rows share"
+                )
         return StopRun() if failure.stops_run else GiveUp()
 
-    def _wait_for_limit(self, hint: float, history: History) -> Decision:
+    def _wait_for_limit(self, hint: float, history: History, now: float) -> Decision:
         # The server knows best when it has room again; without its word the wait grows.
         wait = self._spread(hint) if hint else self._backoff(history.rate_limited)
-        return Retry(max(wait, self.params.politeness_policy), shared=True)
+        wait = max(wait, self.params.politeness_policy)
+        most = self.params.row_deadline
+        late = most is not None and now + wait > history.started + most
+        if late and history.failed_in_a_row >= _HOPELESS_AFTER:
+            return StopRun(
+                f"the server has let nothing through in {history.failed_in_a_row} attempts, and "
+                f"row_deadline ({most:g} s) is over; run the same again when it does"
+            )
+        return Retry(wait, shared=True)
 
     def _try_again(self, hint: float, history: History) -> Decision:
         if not history.budget_left:
-            if history.failed_in_a_row >= _DEAD_AFTER:
+            if history.failed_in_a_row >= _HOPELESS_AFTER:
                 return StopRun(
                     f"{history.failed_in_a_row} attempts in a row failed and the retry budget is "
                     "used up; run the same again when the server is well"

@@ -323,3 +323,26 @@ def test_a_policy_that_cannot_be_made_is_a_plugin_error(tmp_path: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert said.stdout.startswith("acme retry policy 'acme' cannot be made: it raised KeyError; ")
+
+
+def test_rows_that_an_earlier_run_answered_speak_against_stopping(
+    virtual: Any, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out.jsonl")
+    wrong = [f"long {n}" for n in range(60)]
+
+    class Strict(Engine):
+        async def complete(self, request: Request) -> Completion:
+            if request.conversation[0].text.startswith("long"):
+                raise EngineError(Failure(FailureKind.BAD_REQUEST, "too long", 400))
+            return Completion(Message("assistant", "x"))
+
+    fields = {"output_path": out, "num_workers": 1}
+    (first,), _ = virtual(results_of(Strict, ["ok"], **fields))
+    assert first.ok
+    results, run = virtual(results_of(Strict, ["ok", *wrong], **fields))
+    assert len(results) == 61
+    assert run.stopped() is None
+    results, run = virtual(results_of(Strict, wrong, output_path=out + "2", num_workers=1))
+    assert len(results) == 50
+    assert "50 attempts failed and none succeeded" in str(run.stopped())

@@ -97,6 +97,31 @@ def test_a_dead_server_stops_the_run_when_the_budget_is_used_up() -> None:
     assert isinstance(standard().decide(failure("transient"), history, 0.0), StopRun)
 
 
+@pytest.mark.parametrize(
+    ("history", "stops"),
+    [
+        ({"failed_in_a_row": 50, "succeeded": 0}, True),
+        ({"failed_in_a_row": 49, "succeeded": 0}, False),
+        ({"failed_in_a_row": 50, "succeeded": 1}, False),
+    ],
+)
+def test_requests_that_are_all_wrong_stop_the_run(history: dict[str, Any], *, stops: bool) -> None:
+    decision = standard().decide(failure("bad_request"), attrs.evolve(FRESH, **history), 0.0)
+    assert isinstance(decision, StopRun) is stops
+
+
+@pytest.mark.parametrize(
+    ("failed", "now", "stops"), [(50, 99.5, True), (50, 95.0, False), (49, 99.5, False)]
+)
+def test_a_server_that_never_lets_anything_through_stops_the_run_at_the_deadline_of_a_row(
+    failed: int, now: float, *, stops: bool
+) -> None:
+    policy = standard(row_deadline=100.0)
+    history = attrs.evolve(FRESH, started=0.0, failed_in_a_row=failed)
+    decision = policy.decide(failure("rate_limit", retry_after=1), history, now)
+    assert isinstance(decision, StopRun) is stops
+
+
 def test_politeness_is_the_least_wait_after_any_error() -> None:
     policy = standard(shortest, politeness_policy=60.0)
     assert policy.decide(failure("transient"), FRESH, 0.0) == Retry(60.0)
