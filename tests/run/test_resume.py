@@ -195,6 +195,40 @@ def test_a_stopped_run_goes_on_and_infer_resumes_as_run_does(tmp_path: Path) -> 
     assert len(output(tmp_path)) == 100
 
 
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"temperature": 0.5}, {}),
+        ({"json": {"type": "object", "required": ["n"]}}, {}),
+        ({}, {3: "another three", 80: "another eighty"}),
+    ],
+)
+def test_a_change_after_half_a_run_reuses_exactly_the_rows_that_are_the_same(
+    tmp_path: Path, change: dict[str, Any], text: dict[int, str]
+) -> None:
+    def answered(texts: list[str], most: int, **fields: Any) -> list[str]:
+        """The rows that were sent; stopped after so many results."""
+        Counting.asked.clear()
+        with get_engine(Counting, model="m", num_workers=1, **fields) as engine:
+            going = engine.run(rows(*texts), output_path=tmp_path / "out.jsonl")
+            for count, _ in enumerate(going, 1):
+                if count == most:
+                    going.stop()
+        return list(Counting.asked)
+
+    schema = {"json": {"type": "object"}}
+    before = [f"row {n}" for n in range(100)]
+    after = [text.get(n, each) for n, each in enumerate(before)]
+    first = answered(before, 50, **schema)
+    assert 50 <= len(first) < 100
+    second = answered(after, 1000, **{**schema, **change})
+    assert second == [each for each in after if change or each not in first]
+    # Nothing that was answered before has been lost.
+    known = {*first, *(() if change else second)}
+    third = answered(before, 1000, **schema)
+    assert third == [each for each in before if each not in known]
+
+
 def test_infer_raises_for_a_failure_that_an_earlier_run_recorded(tmp_path: Path) -> None:
     Counting.failing.update(a=FailureKind.BAD_REQUEST)
     run(tmp_path, rows("a"))

@@ -148,3 +148,38 @@ def test_a_broken_stream_is_noticed(llmock: LLMock, engine: InferenceEngine, fau
 
 def test_the_model_list(engine: InferenceEngine) -> None:
     assert "gpt-4o-mini" in engine.list_models()
+
+
+def test_a_run_survives_what_the_server_does_to_it(llmock: LLMock) -> None:
+    llmock.rate_limit(times=3, retry_after=0.3)
+    llmock.fail(500, times=3)
+    llmock.fail(503, times=3)
+    llmock.delay(0.5, times=2)
+    llmock.context_overflow(times=1)
+    policy = {"retry_policy": "standard", "max_retries": 5, "retry_backoff_base": 0.05}
+    with made(llmock, **policy, connection_timeout=0.3) as engine:
+        results = list(engine.run([asking(f"row {number}") for number in range(40)]))
+    failed = [result for result in results if not result.ok]
+    assert [result.error.kind for result in failed if result.error] == [FailureKind.BAD_REQUEST]
+    assert len(llmock.requests) >= 40 + 3 + 3 + 3
+    llmock.assert_resilient()
+
+
+def test_a_run_holds_to_the_quota_that_the_server_enforces(llmock: LLMock) -> None:
+    llmock.limits(rpm=600)
+    with made(llmock, retry_policy="standard", num_workers=16) as engine:
+        results = list(engine.run([asking(f"row {number}") for number in range(620)]))
+    assert all(result.ok for result in results)
+    llmock.assert_resilient(strict=True)
+
+
+def test_an_outage_ends_the_run(llmock: LLMock) -> None:
+    llmock.outage()
+    with made(
+        llmock, retry_policy="standard", max_retries=3, retry_backoff_base=0.01, row_deadline=2.0
+    ) as engine:
+        run = engine.run([asking(f"row {number}") for number in range(1000)])
+        results = list(run)
+    assert run.stopped() is not None
+    assert not any(result.ok for result in results)
+    assert len(llmock.requests) <= 100 + len(results) + 32
