@@ -4,6 +4,7 @@
     body -> Completion       decode_common, else decode_completion
     error body -> Failure    failure_from_error
     stream -> Completion     SSEParser, StreamAssembler
+    body -> bytes            write_body
     batch lines              encode_batch_line, decode_batch_line
 
 Every engine that speaks the format shares it: servers over HTTP, llama.cpp and vLLM in this
@@ -11,6 +12,7 @@ process, and the files of batches. What a server does otherwise is data, in its 
 """
 
 from oumi_core.wire.batch import BatchLine, decode_batch_line, encode_batch_line
+from oumi_core.wire.body import write_body
 from oumi_core.wire.common import decode_common
 from oumi_core.wire.decode import decode_completion
 from oumi_core.wire.dialect import OPENAI, Dialect, response_format
@@ -34,4 +36,5 @@ __all__ = [
     "failure_from_error",
     "masked",
     "response_format",
+    "write_body",
 ]

@@ -9,6 +9,7 @@ import msgspec
 
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.wire.body import write_body
 from oumi_core.wire.decode import decode_completion, malformed
 from oumi_core.wire.failures import failure_from_error
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchLine", "decode_batch_line", "encode_batch_line"]
 
-_encode_json = msgspec.json.Encoder().encode
 _decode_json = msgspec.json.Decoder().decode
 
 _OK = 200
@@ -56,9 +56,12 @@ def encode_batch_line(
         custom_id: names the row; unique in its batch.
         body: what `encode_chat` gives, without `stream`.
         url: the path of the endpoint, the same for a whole batch.
+
+    Raises:
+        EngineError: the body holds what JSON cannot; see `write_body`.
     """
     line = {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
-    text = _encode_json(line) + b"\n"
+    text = write_body(line) + b"\n"
     if _E2 in text or _C2 in text:
         for end, escaped in _LINE_ENDS.items():
             text = text.replace(end, escaped)

@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import xllamacpp
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.wire import write_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +23,6 @@ _LONGEST_SOCKET = 100
 """Bytes of the path of a Unix socket; Linux takes 107."""
 
 _SHOWN = 300
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Call:
@@ -91,7 +89,7 @@ class Slots:
             raise _stopped()
         self._calls.add(call)
         try:
-            await asyncio.wrap_future(self._pool.submit(self._work, _encode(body), call))
+            await asyncio.wrap_future(self._pool.submit(self._work, write_body(body), call))
         finally:
             stopped, call.given_up = self._closed, True
             self._calls.discard(call)

@@ -16,7 +16,6 @@ from oumi_core.wire import BatchLine, decode_batch_line, encode_batch_line
 from oumi_http.answers import json_of
 from oumi_http.batch_answers import TOKEN, part_page, part_status, stored_id
 from oumi_http.batch_files import download, line_blocks
-from oumi_http.engine import unwritable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -78,10 +77,7 @@ class ChatBatches(BatchBackend):
         body = self._engine.whole_body(request)
         if self._model is not None:
             body["model"] = self._model
-        try:
-            return encode_batch_line(custom_id, body, self._endpoint)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise unwritable(error) from error
+        return encode_batch_line(custom_id, body, self._endpoint)
 
     async def upload(self, part: Part) -> str:
         """Store the file, read piece by piece while it is sent; its id."""

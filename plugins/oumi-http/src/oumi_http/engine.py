@@ -7,13 +7,12 @@ import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
-import msgspec
 from oumi_core.configs import RemoteParams
 from oumi_core.engine import Capabilities, Engine
 from oumi_core.errors import ConfigError, EngineError
 from oumi_core.types.completion import Chunk
 from oumi_core.types.failure import Failure, FailureKind
-from oumi_core.wire import OPENAI, ChatEncoder, SSEParser, StreamAssembler
+from oumi_core.wire import OPENAI, ChatEncoder, SSEParser, StreamAssembler, write_body
 
 from oumi_http.answers import json_of, model_names, read_completion, with_request_id
 from oumi_http.arguments import read_arguments
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from oumi_http.arguments import FindFaults
     from oumi_http.transport import Transport
 
-__all__ = ["CHAT_CAPABILITIES", "ChatCompletionsEngine", "unwritable"]
+__all__ = ["CHAT_CAPABILITIES", "ChatCompletionsEngine"]
 
 CHAT_CAPABILITIES = Capabilities(
     guided={"json"},
@@ -52,7 +51,6 @@ CHAT_CAPABILITIES = Capabilities(
 )
 """What a server that knows all of OpenAI's format can do."""
 
-_encode_json = msgspec.json.Encoder().encode
 _OK = range(200, 300)
 
 
@@ -301,7 +299,7 @@ class ChatCompletionsEngine(Engine):
         url = self.endpoints.beside(name)
         transport = self._transport_to(attrs.evolve(self.endpoints, chat=url))
         try:
-            return await transport.post(_encode_json(fields), await self.request_headers())
+            return await transport.post(write_body(fields), await self.request_headers())
         finally:
             await transport.close()
 
@@ -338,11 +336,7 @@ class ChatCompletionsEngine(Engine):
         return attrs.evolve(request, conversation=loaded)
 
     def _encoded(self, request: Request, *, stream: bool) -> bytes:
-        body = self.body(request, stream=stream)
-        try:
-            return _encode_json(body)
-        except (TypeError, ValueError, RecursionError) as error:  # ValueError: half a surrogate
-            raise unwritable(error) from error
+        return write_body(self.body(request, stream=stream))
 
     def _connected(self) -> Transport:
         if self._transport is None:
@@ -370,11 +364,6 @@ def _is_stream(headers: Mapping[str, str]) -> bool:
     # By what it is not: streams come under several types, whole answers under these.
     content_type = headers.get("content-type", "").lower()
     return "json" not in content_type and "html" not in content_type
-
-
-def unwritable(error: Exception) -> EngineError:
-    """The failure of a request that JSON cannot hold; its text is not shown, it may quote."""
-    return _refused(f"the request cannot be written as JSON ({type(error).__name__})")
 
 
 def _refused(message: str) -> EngineError:
