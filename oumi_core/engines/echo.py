@@ -31,6 +31,8 @@ class EchoEngine(Engine):
         """The last user message as the reply; empty if there is none."""
         last = request.conversation.last_message(Role.USER)
         text = last.text if last is not None else ""
+        for stop in request.generation.stop_strings or ():
+            text = text.partition(stop)[0]
         limit = request.generation.max_new_tokens
         reason, words = FinishReason.STOP, text.count(" ") + 1
         if words > limit:

@@ -50,6 +50,7 @@ def test_each_hook_is_a_heading_with_its_signature() -> None:
         "oumi_core.data",
         "oumi_core.engine",
         "oumi_core.inference",
+        "oumi_core.testing",
         "oumi_core.types",
     ],
 )
