@@ -37,6 +37,7 @@ def no_account(monkeypatch: pytest.MonkeyPatch) -> None:
         "OPENAI_ORG_ID",
         "OPENAI_PROJECT_ID",
         "OPENAI_API_VERSION",
+        "OPENAI_BASE_URL",
         "AZURE_OPENAI_ENDPOINT",
         "AZURE_OPENAI_API_KEY",
     ):

@@ -274,6 +274,22 @@ def test_a_stream_that_needs_a_way_back_comes_in_one_piece(started: Started, ask
     assert last.text == "no"
 
 
+def test_the_url_from_the_environment(
+    started: Started, asks: Asks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with started(None) as engine:
+            await engine.complete(asks())
+        async with started(other.url) as engine:  # the config's own URL wins
+            await engine.complete(asks())
+
+    with FaultServer() as server, FaultServer() as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{server.url}/gateway/v1")
+        asyncio.run(main())
+    assert [one.path for one in server.requests] == ["/gateway/v1/chat/completions"]
+    assert [one.path for one in other.requests] == ["/v1/chat/completions"]
+
+
 def test_azure(sent: Any, asks: Asks) -> None:
     received = sent(asks(), engine_args={"azure": {"api_version": "2024-10-21"}})
     assert received.target == (

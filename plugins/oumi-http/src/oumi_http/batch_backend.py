@@ -18,7 +18,7 @@ from oumi_http.batch_answers import TOKEN, part_page, part_status, stored_id
 from oumi_http.batch_files import download, line_blocks
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from oumi_core.batching.backend import Part
     from oumi_core.batching.status import PartStatus
@@ -133,7 +133,7 @@ class ChatBatches(BatchBackend):
 
     async def results(
         self, part: PartStatus, constraint: Constraint | None
-    ) -> AsyncIterator[BatchLine]:
+    ) -> AsyncGenerator[BatchLine, None]:
         """The lines of both files, each file from when it is here whole."""
         for file_id in (part.output_file_id, part.error_file_id):
             if file_id is None:
@@ -166,7 +166,7 @@ class ChatBatches(BatchBackend):
                 if not part.is_terminal and part.status is not BatchStatus.CANCELLING:
                     raise
 
-    async def list(self) -> AsyncIterator[PartStatus]:
+    async def list(self) -> AsyncGenerator[PartStatus, None]:
         """All batches of the account, the newest first, as the server lists them."""
         after: str | None = None
         seen = set()

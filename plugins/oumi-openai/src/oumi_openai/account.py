@@ -57,12 +57,14 @@ class Account:
         base_model: the model behind a deployment or an alias, for the rules of reasoning models;
             by default the model's own name.
         azure: the deployment, on Azure; None at OpenAI.
+        base_url: where the API is, where the config does not say; by default at OpenAI.
     """
 
     organization: str | None = None
     project: str | None = None
     base_model: str | None = None
     azure: Azure | None = None
+    base_url: str | None = None
 
     def headers(self) -> dict[str, str]:
         """The headers that say so."""
@@ -71,9 +73,11 @@ class Account:
 
     def applied_to(self, config: EngineConfig) -> EngineConfig:
         """The config for a `ChatCompletionsEngine`, which knows nothing of accounts."""
-        if self.azure is None:
-            return config
         remote = config.remote_params or RemoteParams()
+        if self.azure is None:
+            if remote.api_url is not None or self.base_url is None:
+                return config
+            return attrs.evolve(config, remote_params=attrs.evolve(remote, api_url=self.base_url))
         remote = attrs.evolve(remote, api_url=self.azure.chat_url)
         if remote.api_key is None and remote.api_key_env_varname is None:
             remote = attrs.evolve(remote, api_key_env_varname="AZURE_OPENAI_API_KEY")
@@ -88,8 +92,8 @@ def read_account(config: EngineConfig, environ: Mapping[str, str]) -> Account:
     """Whom an engine's requests are made for.
 
     What `engine_args` does not say is taken from the variables that the official SDK reads:
-    `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, and on Azure `AZURE_OPENAI_ENDPOINT` and
-    `OPENAI_API_VERSION`.
+    `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `OPENAI_BASE_URL`, and on Azure `AZURE_OPENAI_ENDPOINT`
+    and `OPENAI_API_VERSION`.
 
     Raises:
         ConfigError: lists every value that cannot be, or is missing.
@@ -108,6 +112,7 @@ def read_account(config: EngineConfig, environ: Mapping[str, str]) -> Account:
         given.get("project") or environ.get("OPENAI_PROJECT_ID") or None,
         given.get("base_model"),
         _read_azure(config, environ),
+        environ.get("OPENAI_BASE_URL") or None,
     )
 
 
