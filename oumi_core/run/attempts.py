@@ -107,8 +107,8 @@ class Attempts:
             if ticket is None or _is_canceled(error, task):
                 if ticket is not None:
                     governor.cancelled()
-                if not deadlines.clear(task):
-                    raise
+                if turn.started is None or not deadlines.clear(task):
+                    raise  # not cut: a row has no deadline before it was first sent
                 return self._overdue(turn, conversation)
             result = row.failed(turn.index, conversation, error, clock() - ticket.started)
         cut = deadlines.clear(task)

@@ -429,3 +429,16 @@ def test_retries_come_on_every_loop(loop: str) -> None:
     with asyncio.Runner(loop_factory=factory) as runner:
         results, _ = runner.run(outcome(100, retry_backoff_max=0.0017, **fields))
     assert all(result.ok for result in results)
+
+
+def test_a_run_that_is_canceled_lets_go_of_rows_that_wait_for_leave(virtual: Any) -> None:
+    async def main() -> float:
+        run = asyncio.create_task(outcome(500, requests_per_minute=10, num_workers=50))
+        await asyncio.sleep(5)
+        run.cancel()
+        await asyncio.wait([run])
+        assert run.cancelled()
+        return asyncio.get_running_loop().time()
+
+    assert virtual(main()) == 5.0
+    assert len(Server.starts) == 10
