@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from typing import TYPE_CHECKING, Self
 
@@ -168,8 +167,8 @@ class _Attempt:
 
     async def _pieces(self, request: Request, deadline: asyncio.Timeout) -> Completion:
         """Put each piece of text; the whole answer, with the time that the first piece took."""
-        started = time.perf_counter()
-        first: float | None = None
+        clock = asyncio.get_running_loop().time
+        started, first = clock(), None
         pieces = self._engine.stream(request)
         try:
             async for piece in pieces:
@@ -179,7 +178,7 @@ class _Attempt:
                     if not self.begun:
                         # From here on the pace is also that of whoever takes the pieces.
                         deadline.reschedule(None)
-                        first, self.begun = time.perf_counter() - started, True
+                        first, self.begun = clock() - started, True
                     full = self._put(piece.text)
                     if full is not None:
                         await full

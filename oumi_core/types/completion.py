@@ -80,7 +80,8 @@ class Completion:
         refusal: the model's words where it declined to answer; None otherwise.
         logprobs: log probabilities in the chat-completions format, as received; None if none.
         alternatives: the other choices, where more than one was asked for.
-        time_to_first_token: seconds from the call to the first piece; None if not streamed.
+        time_to_first_token: seconds from the call to the first piece of text, as core measures
+            them; None if not streamed.
     """
 
     message: Message

@@ -92,6 +92,13 @@ def test_streams_hold_to_the_concurrency_that_the_server_bears(virtual: Any) -> 
     assert len(Server.starts) == 20
 
 
+def test_the_time_to_the_first_piece_is_that_of_the_attempt_that_gave_it(virtual: Any) -> None:
+    Server.before.append(BUSY)
+    _, stream = virtual(streamed())
+    assert stream.result.attempts == 2
+    assert stream.completion.time_to_first_token == pytest.approx(1.0)
+
+
 def test_a_stream_is_tried_again_until_its_first_piece(virtual: Any) -> None:
     Server.before.extend([BUSY, BUSY])
     pieces, stream = virtual(streamed(max_retries=3))

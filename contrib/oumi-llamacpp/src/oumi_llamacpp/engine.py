@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -203,28 +202,25 @@ class LlamaCppEngine(Engine):
     async def stream(self, request: Request) -> AsyncIterator[Chunk | Completion]:
         """Answer one request in pieces, each as llama.cpp has it; see `Engine.stream`."""
         body = await self._body(request)
-        begun = time.perf_counter()
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         call = Call(lambda chunk: loop.call_soon_threadsafe(queue.put_nowait, chunk))
         running = asyncio.ensure_future(self._running().run(_streamed(body), call))
         running.add_done_callback(lambda _: queue.put_nowait(None))  # after the last chunk
         assembler = StreamAssembler()
-        first: float | None = None
         try:
             while (data := await queue.get()) is not None:
                 chunk = _decode(data)
                 raise_if_error(chunk)
                 piece = assembler.feed(chunk)
                 if piece is not None:
-                    first = first or time.perf_counter() - begun
                     yield piece
             await running
         finally:
             call.given_up = True
             running.cancel()
             await asyncio.wait([running])
-        yield attrs.evolve(assembler.finish(), time_to_first_token=first)
+        yield assembler.finish()
 
     async def _answer(self, body: dict[str, Any]) -> Completion:
         # Streamed, because only a stream can be stopped; the pieces are joined at the end.
