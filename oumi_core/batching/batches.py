@@ -12,7 +12,7 @@ import functools
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     Watch = Callable[[BatchInfo], object]
 
 __all__ = ["Batches", "OpenBatch"]
+
+T = TypeVar("T")
 
 _AUTO: Final = "auto"
 _LOCAL: Final = "local"
@@ -128,14 +130,14 @@ class Batches:
             job = self._job(self.store.batch_id(folder), name, kept, plan)
             async with batching.opened(job) as backend:
                 facts = _facts(job, name, plan)
-                builder = self._builder(plan, batching, backend, folder)
-                content = await _to_its_end(
+                builder = self._builder(job.batch_id, plan, batching, backend, folder)
+                facts = await _to_its_end(
                     lambda given_up: write_batch(folder, facts, builder, rows, given_up)
                 )
-                twin = await asyncio.to_thread(self.store.unsent_twin, content)
+                twin = await asyncio.to_thread(self.store.unsent_twin, folder, facts)
                 if twin is not None:
-                    await self._send(self.store.root / twin, backend, plan)
-                    return twin
+                    await self._send(twin, backend, plan)
+                    return twin.name
                 published = await asyncio.to_thread(self.store.publish, folder)
                 await self._send_locked(published, backend, plan)
                 return published.name
@@ -163,6 +165,7 @@ class Batches:
 
     def _builder(
         self,
+        batch_id: str,
         plan: Plan,
         batching: Batching,
         backend: BatchBackend,
@@ -173,10 +176,11 @@ class Batches:
     ) -> Builder:
         sent = attrs.evolve(plan, decoder=None) if batching.elsewhere else plan
         return Builder(
+            batch_id,
             self._judge(sent).request,
             backend.line,
             backend.limits,
-            lambda number: folder / f"part-{number}.jsonl",
+            folder,
             first_number=first,
             round_number=round_number,
         )
@@ -369,7 +373,7 @@ class Batches:
             await answer_online(manifest, batch.plan, self._using, number, round_number)
         else:
             builder = self._builder(
-                *(batch.plan, batch.batching, batch.backend),
+                *(info.id, batch.plan, batch.batching, batch.backend),
                 manifest.folder,
                 first=number,
                 round_number=round_number,
@@ -406,7 +410,7 @@ def _facts(job: BatchJob, batching: str, plan: Plan) -> Facts:
         config=write_config(job.config),
         window=plan.remote.batch_completion_window,
         created_at=time.time(),
-        content="",  # known when all rows are written
+        rows=0,  # known when all are written
     )
 
 
@@ -439,7 +443,7 @@ async def _in_thread(context: AbstractContextManager[Any]) -> AsyncIterator[Any]
         await asyncio.to_thread(context.__exit__, None, None, None)
 
 
-async def _to_its_end(work: Callable[[threading.Event], str]) -> str:
+async def _to_its_end(work: Callable[[threading.Event], T]) -> T:
     """Do something in a thread; if it is canceled, have the thread give up, and wait for that."""
     given_up = threading.Event()
     task = asyncio.ensure_future(asyncio.to_thread(work, given_up))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from oumi_core.batching.building import place_and_digest
+from oumi_core.batching.building import place_in
 from oumi_core.batching.outcome import Outcome, outcome_of, write_outcome
 from oumi_core.batching.status import BatchError, BatchInfo, BatchStatus, PartStatus
 from oumi_core.errors import EngineError
@@ -52,7 +52,7 @@ def info_of(manifest: Manifest) -> BatchInfo:
     return BatchInfo(
         id=facts.batch_id,
         status=_status_over(current),
-        total_requests=manifest.rows,
+        total_requests=facts.rows,
         completed_requests=completed,
         failed_requests=failed,
         engine=facts.engine.rpartition(":")[2],
@@ -186,10 +186,11 @@ class Fetching:
         await asyncio.to_thread(self._gather, group)
 
     def _gather(self, lines: Sequence[BatchLine]) -> None:
+        batch_id = self._manifest.facts.batch_id
         self._manifest.gather(
-            (*found, *self._judged(found[0], line))
+            (place, *self._judged(place, line))
             for line in lines
-            if (found := place_and_digest(line.custom_id or "")) is not None
+            if (place := place_in(batch_id, line.custom_id)) is not None
         )
 
     def _judged(self, place: int, line: BatchLine) -> tuple[str, bytes]:

@@ -30,35 +30,39 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATABASE",
+    "ROWS",
     "Facts",
     "Manifest",
     "PartRecord",
-    "RowRecord",
+    "Span",
     "created_database",
     "explained",
     "insert_facts",
     "insert_parts",
+    "insert_spans",
+    "part_path",
 ]
 
 DATABASE: Final = "batch.db"
+ROWS: Final = "rows.jsonl"
+"""The rows of the submission in Oumi's format, in order: what a batch was asked, for good."""
 _APPLICATION_ID: Final = 0x6F756D62  # "oumb"
 _SCHEMA_VERSION: Final = 1
 _SCHEMA: Final = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value);
-CREATE TABLE row (
-    place INTEGER PRIMARY KEY,  -- its index in the submission
-    digest BLOB NOT NULL,       -- of what is sent for it
-    part INTEGER,               -- where it was sent last; null if it never was
-    line INTEGER,               -- its line there, from 1
-    conversation BLOB NOT NULL
-);
+CREATE TABLE span (               -- rows that stand one after another, in the input and in a part
+    part INTEGER NOT NULL,
+    line INTEGER NOT NULL,        -- of the first, from 1
+    place INTEGER NOT NULL,       -- its index in the submission
+    count INTEGER NOT NULL,
+    PRIMARY KEY (part, line)
+) WITHOUT ROWID;
 CREATE TABLE part (
     number INTEGER PRIMARY KEY,
     round INTEGER NOT NULL,     -- 1 for the submission, more for what was sent again
     token TEXT NOT NULL,
     requests INTEGER NOT NULL,
     size INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,
     tried REAL,                 -- when it was first about to be sent
     uploaded TEXT,
     handle TEXT,
@@ -74,8 +78,7 @@ CREATE TABLE result (
 """
 
 _GATHERED: Final = (
-    "CREATE TEMP TABLE IF NOT EXISTS gathered "
-    "(place INTEGER, digest BLOB, outcome TEXT, record BLOB)"
+    "CREATE TEMP TABLE IF NOT EXISTS gathered (place INTEGER, outcome TEXT, record BLOB)"
 )
 
 
@@ -91,7 +94,7 @@ class Facts:
         config: the config of the submission, as `write_config` wrote it.
         window: the time in which it must be done.
         created_at: in seconds since 1970.
-        content: a digest of all that is asked and of whom.
+        rows: how many rows it has.
     """
 
     batch_id: str
@@ -101,7 +104,7 @@ class Facts:
     config: bytes
     window: str
     created_at: float
-    content: str
+    rows: int
 
 
 @attrs.frozen
@@ -114,7 +117,6 @@ class PartRecord:
         token: names it everywhere.
         requests: its lines.
         size: the bytes of its file.
-        sha256: of its file.
         tried: when it was first about to be sent; None if it never was.
         uploaded: the id of its file; None if it has none yet.
         handle: what the backend calls it; None if it was not submitted, as far as is known.
@@ -127,7 +129,6 @@ class PartRecord:
     token: str
     requests: int
     size: int
-    sha256: str
     tried: float | None = None
     uploaded: str | None = None
     handle: str | None = None
@@ -141,20 +142,20 @@ class PartRecord:
 
 
 @attrs.frozen
-class RowRecord:
-    """A row with what became of it.
+class Span:
+    """Rows that stand one after another, both in the submission and in a part.
 
     Attributes:
+        part: the part.
+        line: the first one's line there, from 1.
         place: its index in the submission.
-        conversation: the row, in Oumi's format.
-        outcome: None if it is not known yet.
-        record: as `write_outcome` wrote it; None where there is no outcome.
+        count: how many they are.
     """
 
+    part: int
+    line: int
     place: int
-    conversation: bytes
-    outcome: str | None
-    record: bytes | None
+    count: int
 
 
 @contextlib.contextmanager
@@ -244,10 +245,6 @@ class Manifest:
 
     # Its parts.
 
-    def part_path(self, number: int) -> Path:
-        """Where the lines of a part are until it has been submitted."""
-        return self.folder / f"part-{number}.jsonl"
-
     def parts(self) -> list[PartRecord]:
         """All parts, in order."""
         names = [field.name for field in attrs.fields(PartRecord)]
@@ -271,7 +268,7 @@ class Manifest:
     def submitted(self, number: int, handle: str) -> None:
         """A part is at the backend. Its file is needed no more."""
         self._set(number, handle=handle)
-        self.part_path(number).unlink(missing_ok=True)
+        part_path(self.folder, number).unlink(missing_ok=True)
 
     def seen(self, number: int, status: PartStatus) -> None:
         """A part was looked at."""
@@ -280,7 +277,7 @@ class Manifest:
     def never_sent(self, number: int) -> None:
         """A part that was not submitted will not be."""
         self.seen(number, PartStatus("", BatchStatus.CANCELLED))
-        self.part_path(number).unlink(missing_ok=True)
+        part_path(self.folder, number).unlink(missing_ok=True)
 
     def _set(self, number: int, **values: Any) -> None:
         columns = ", ".join(f"{name} = ?" for name in values)
@@ -290,57 +287,41 @@ class Manifest:
                 (*values.values(), number),
             )
 
-    def add_round(self, parts: Iterable[PartRecord], lines: Iterable[tuple[int, int, int]]) -> None:
-        """Send rows once more: in other parts, and without the results they had.
-
-        Args:
-            parts: the new parts, whose files are there.
-            lines: place, part and line of each row.
-        """
+    def add_round(self, parts: Iterable[PartRecord], spans: Iterable[Span]) -> None:
+        """Send rows once more: in other parts, and without the results they had."""
         with self._writing() as database:
             insert_parts(database, parts)
-            for place, part, line in lines:
+            for span in spans:
+                insert_spans(database, [span])
                 database.execute(
-                    "UPDATE row SET part = ?, line = ? WHERE place = ?", (part, line, place)
+                    "DELETE FROM result WHERE place BETWEEN ? AND ?",
+                    (span.place, span.place + span.count - 1),
                 )
-                database.execute("DELETE FROM result WHERE place = ?", (place,))
 
     # Its rows and results.
 
-    @property
-    def rows(self) -> int:
-        """How many rows it has."""
-        count: int = self._one("SELECT count(*) FROM row")[0]
-        return count
-
-    def places_by_digest(self) -> dict[bytes, list[int]]:
-        """The rows of each digest, in order."""
-        places: dict[bytes, list[int]] = {}
-        for digest, place in self._database.execute("SELECT digest, place FROM row ORDER BY place"):
-            places.setdefault(digest, []).append(place)
-        return places
+    def rows(self) -> Iterator[bytes]:
+        """All rows in order, each as a line in Oumi's format."""
+        with (self.folder / ROWS).open("rb") as file:
+            yield from file
 
     def place_of_line(self, part: int, line: int) -> int | None:
         """The row that a part's line is about; None if that line is about none."""
-        found = self._one("SELECT place FROM row WHERE part = ? AND line = ?", (part, line))
+        found = self._one(
+            "SELECT place + ? - line FROM span "
+            "WHERE part = ? AND ? BETWEEN line AND line + count - 1",
+            (line, part, line),
+        )
         return None if found is None else found[0]
 
-    def records(self) -> Iterator[RowRecord]:
-        """All rows in order, with what became of them."""
-        query = (
-            "SELECT row.place, conversation, outcome, record "
-            "FROM row LEFT JOIN result ON result.place = row.place ORDER BY row.place"
-        )
-        for row in self._database.execute(query):
-            yield RowRecord(*row)
+    def results(self) -> Iterator[tuple[int, bytes]]:
+        """Place and record of each row that has a result, in order."""
+        yield from self._database.execute("SELECT place, record FROM result ORDER BY place")
 
-    def record_at(self, place: int) -> RowRecord:
-        """One row of those that there are."""
-        query = (
-            "SELECT row.place, conversation, outcome, record "
-            "FROM row LEFT JOIN result ON result.place = row.place WHERE row.place = ?"
-        )
-        return RowRecord(*self._one(query, (place,)))
+    def record_at(self, place: int) -> bytes | None:
+        """The record of a row; None if it has no result."""
+        found = self._one("SELECT record FROM result WHERE place = ?", (place,))
+        return None if found is None else found[0]
 
     def outcomes(self, part: int | None = None) -> dict[str, int]:
         """How many rows have each outcome, of those that have one; in all or in one part."""
@@ -352,24 +333,26 @@ class Manifest:
             )
         )
 
-    def unanswered(self) -> Iterator[tuple[int, bytes, bytes]]:
-        """Place, digest and conversation of each row that has no accepted answer, in order."""
-        query = (
-            "SELECT row.place, digest, conversation "
-            "FROM row LEFT JOIN result ON result.place = row.place "
-            "WHERE outcome IS NULL OR outcome != ? ORDER BY row.place"
-        )
-        yield from self._database.execute(query, (Outcome.OK.value,))
+    def unanswered(self) -> Iterator[tuple[int, bytes]]:
+        """Place and line of each row that has no accepted answer, in order."""
+        query = "SELECT place FROM result WHERE outcome = ? ORDER BY place"
+        answered = (place for (place,) in self._database.execute(query, (Outcome.OK.value,)))
+        next_answered = next(answered, None)
+        for place, line in enumerate(self.rows()):
+            if place == next_answered:
+                next_answered = next(answered, None)
+            else:
+                yield place, line
 
-    def gather(self, results: Iterable[tuple[int, bytes, str, bytes]]) -> None:
+    def gather(self, results: Iterable[tuple[int, str, bytes]]) -> None:
         """Put results by, until `ingest` makes them count; seen by this process alone.
 
         Args:
-            results: place, digest, outcome and record of each.
+            results: place, outcome and record of each.
         """
         with explained(self.folder):
             self._database.execute(_GATHERED)
-            self._database.executemany("INSERT INTO gathered VALUES (?, ?, ?, ?)", results)
+            self._database.executemany("INSERT INTO gathered VALUES (?, ?, ?)", results)
 
     def drop_gathered(self) -> None:
         """Forget what `gather` put by."""
@@ -381,8 +364,8 @@ class Manifest:
     ) -> None:
         """Make what was gathered count, all at once; a crash leaves all of it or nothing.
 
-        A result counts for the row of its place and digest, if this part carries that row and it
-        has no result yet.
+        A result counts for the row of its place, if this part carries that row and it has no
+        result yet.
 
         Args:
             part: the part that the results are from.
@@ -393,9 +376,9 @@ class Manifest:
             database.execute(_GATHERED)
             database.execute(
                 "INSERT OR IGNORE INTO result "
-                "SELECT row.place, row.part, outcome, record FROM gathered JOIN row "
-                "ON row.place = gathered.place AND row.digest = gathered.digest "
-                "WHERE row.part = ?",
+                "SELECT gathered.place, part, outcome, record FROM gathered JOIN span "
+                "ON gathered.place BETWEEN span.place AND span.place + span.count - 1 "
+                "WHERE part = ?",
                 (part.number,),
             )
             if silent is not None:
@@ -407,12 +390,15 @@ class Manifest:
                 database.execute("UPDATE part SET ended = 1 WHERE number = ?", (part.number,))
         self.drop_gathered()
 
-    def _without_result(self, part: int) -> list[tuple[int, int | None]]:
-        query = (
-            "SELECT row.place, line FROM row LEFT JOIN result ON result.place = row.place "
-            "WHERE row.part = ? AND outcome IS NULL"
-        )
-        return list(self._database.execute(query, (part,)))
+    def _without_result(self, part: int) -> Iterator[tuple[int, int]]:
+        spans = self._database.execute("SELECT * FROM span WHERE part = ?", (part,)).fetchall()
+        for span in (Span(*row) for row in spans):
+            places = range(span.place, span.place + span.count)
+            query = "SELECT place FROM result WHERE place BETWEEN ? AND ?"
+            known = {p for (p,) in self._database.execute(query, (places[0], places[-1]))}
+            for place in places:
+                if place not in known:
+                    yield place, span.line + place - span.place
 
     def replace_results(self, part: int, results: Iterable[tuple[int, str, bytes]]) -> None:
         """New results, in place of those that rows had.
@@ -427,9 +413,11 @@ class Manifest:
                     "INSERT OR REPLACE INTO result VALUES (?, ?, ?, ?)",
                     (place, part, outcome, record),
                 )
-                database.execute(
-                    "UPDATE row SET part = ?, line = NULL WHERE place = ?", (part, place)
-                )
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Where the lines of a part are until it has been submitted."""
+    return folder / f"part-{number}.jsonl"
 
 
 def insert_facts(database: sqlite3.Connection, facts: Facts) -> None:
@@ -440,16 +428,21 @@ def insert_facts(database: sqlite3.Connection, facts: Facts) -> None:
 def insert_parts(database: sqlite3.Connection, parts: Iterable[PartRecord]) -> None:
     """Add parts whose files are there."""
     database.executemany(
-        "INSERT INTO part (number, round, token, requests, size, sha256, status, ended) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO part (number, round, token, requests, size, status, ended) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
             (
-                *(part.number, part.round, part.token, part.requests, part.size, part.sha256),
+                *(part.number, part.round, part.token, part.requests, part.size),
                 *(None if part.status is None else _write_status(part.status), part.ended),
             )
             for part in parts
         ],
     )
+
+
+def insert_spans(database: sqlite3.Connection, spans: Iterable[Span]) -> None:
+    """Add where rows stand in parts."""
+    database.executemany("INSERT INTO span VALUES (?, ?, ?, ?)", map(attrs.astuple, spans))
 
 
 def _write_status(status: PartStatus) -> str:

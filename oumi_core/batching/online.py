@@ -67,7 +67,7 @@ async def answer_online(
 
 
 def _rows(manifest: Manifest) -> Iterator[tuple[int, Conversation]]:
-    for place, _, row in manifest.unanswered():
+    for place, row in manifest.unanswered():
         yield place, Conversation.from_json(row)
 
 
@@ -95,9 +95,7 @@ class _Recorder:
 
 def _part(number: int, round_number: int, requests: int) -> PartRecord:
     status = PartStatus("", BatchStatus.COMPLETED)
-    return PartRecord(
-        number, round_number, "", requests, size=0, sha256="", status=status, ended=True
-    )
+    return PartRecord(number, round_number, "", requests, size=0, status=status, ended=True)
 
 
 def _finish(manifest: Manifest, part: PartRecord, path: str) -> None:

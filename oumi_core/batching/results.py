@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import deque
 from typing import TYPE_CHECKING
 
 import attrs
 
-from oumi_core.batching.building import digest_of
 from oumi_core.batching.outcome import read_outcome
 from oumi_core.errors import DataError
+from oumi_core.run.keys import DIGEST_BYTES, sent_of
 from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from oumi_core.batching.manifest import Manifest, RowRecord
+    from oumi_core.batching.manifest import Manifest
     from oumi_core.run.row import Row
 
 __all__ = ["BatchResult", "read_results"]
@@ -75,24 +77,41 @@ def read_results(
         DataError: a conversation is not one of this batch; names the first of them.
     """
     if conversations is None:
-        for record in manifest.records():
-            yield _result(record.place, Conversation.from_json(record.conversation), record, judge)
+        records = _Records(manifest.results())
+        for place, row in enumerate(manifest.rows()):
+            yield _result(place, Conversation.from_json(row), records.at(place), judge)
         return
-    places = _places(manifest, conversations)
-    for index, (conversation, place) in enumerate(zip(conversations, places, strict=True)):
-        yield _result(index, conversation, manifest.record_at(place), judge)
+    for index, place in enumerate(_places(manifest, conversations)):
+        yield _result(index, conversations[index], manifest.record_at(place), judge)
 
 
-def _places(manifest: Manifest, conversations: Iterable[Conversation]) -> list[int]:
-    by_digest = {digest: iter(at) for digest, at in manifest.places_by_digest().items()}
+class _Records:
+    """Hands out what there is for one place after another."""
+
+    def __init__(self, records: Iterator[tuple[int, bytes]]) -> None:
+        self._records = records
+        self._next = next(records, None)
+
+    def at(self, place: int) -> bytes | None:
+        if self._next is None or self._next[0] != place:
+            return None
+        record = self._next[1]
+        self._next = next(self._records, None)
+        return record
+
+
+def _places(manifest: Manifest, conversations: Sequence[Conversation]) -> list[int]:
+    by_digest: dict[bytes, deque[int]] = {}
+    for place, row in enumerate(manifest.rows()):
+        by_digest.setdefault(_digest(Conversation.from_json(row)), deque()).append(place)
     places = []
     unknown = []
     for index, conversation in enumerate(conversations):
-        place = next(by_digest.get(digest_of(conversation), iter(())), None)
-        if place is None:
-            unknown.append(index)
+        waiting = by_digest.get(_digest(conversation))
+        if waiting:
+            places.append(waiting.popleft())
         else:
-            places.append(place)
+            unknown.append(index)
     if unknown:
         raise DataError(
             f"conversations[{unknown[0]}]: batch {manifest.facts.batch_id} holds no row that asks "
@@ -102,14 +121,21 @@ def _places(manifest: Manifest, conversations: Iterable[Conversation]) -> list[i
     return places
 
 
+def _digest(conversation: Conversation) -> bytes:
+    """What tells a row from others: all that is sent for it, as it is once it was written."""
+    return hashlib.blake2b(sent_of(conversation), digest_size=DIGEST_BYTES).digest()
+
+
 def _and_others(count: int) -> str:
     return f", nor {count} others" if count else ""
 
 
-def _result(index: int, conversation: Conversation, record: RowRecord, judge: Row) -> Result | int:
-    if record.record is None:
+def _result(
+    index: int, conversation: Conversation, record: bytes | None, judge: Row
+) -> Result | int:
+    if record is None:
         return index
-    line = read_outcome(record.record)
+    line = read_outcome(record)
     if line.failure is None and line.completion is not None:
         return judge.judge(index, conversation, line.completion, 0.0)
     failure = line.failure or Failure(FailureKind.MISSING, "the manifest has lost its result")

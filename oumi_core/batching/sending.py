@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.batching.backend import Part
+from oumi_core.batching.manifest import explained, part_path
 from oumi_core.batching.patience import may_have_arrived
 from oumi_core.errors import EngineError
 
@@ -31,7 +33,8 @@ async def send_parts(manifest: Manifest, backend: BatchBackend, patience: Patien
     await find_sent(manifest, backend, patience)
     for part in await asyncio.to_thread(manifest.parts):
         if part.handle is None and not part.is_terminal:
-            await _Sending(manifest, backend, patience, part).send()
+            sending = await asyncio.to_thread(_Sending, manifest, backend, patience, part)
+            await sending.send()
 
 
 async def find_sent(manifest: Manifest, backend: BatchBackend, patience: Patience) -> None:
@@ -64,8 +67,26 @@ async def _handles(backend: BatchBackend, tokens: set[str], since: float) -> dic
     return found
 
 
+def _part(manifest: Manifest, part: PartRecord) -> Part:
+    """A part as a backend gets it. Blocks."""
+    facts = manifest.facts
+    path = part_path(manifest.folder, part.number)
+    with explained(manifest.folder), path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return Part(
+        batch_id=facts.batch_id,
+        token=part.token,
+        path=path,
+        requests=part.requests,
+        size=part.size,
+        sha256=sha256,
+        model=facts.model,
+        window=facts.window,
+    )
+
+
 class _Sending:
-    """One part on its way."""
+    """One part on its way; made in a thread, since its file is read."""
 
     def __init__(
         self, manifest: Manifest, backend: BatchBackend, patience: Patience, part: PartRecord
@@ -74,17 +95,7 @@ class _Sending:
         self._backend = backend
         self._patience = patience
         self._record = part
-        facts = manifest.facts
-        self._part = Part(
-            facts.batch_id,
-            part.token,
-            manifest.part_path(part.number),
-            part.requests,
-            part.size,
-            part.sha256,
-            facts.model,
-            facts.window,
-        )
+        self._part = _part(manifest, part)
         self._unclear = False
 
     async def send(self) -> None:

@@ -11,12 +11,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import attrs
+
 from oumi_core.batching.manifest import Manifest, explained
+from oumi_core.batching.submission import same_rows
 from oumi_core.errors import ConfigError
 from oumi_core.state_folder import state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from oumi_core.batching.manifest import Facts
 
 __all__ = ["BatchStore"]
 
@@ -117,23 +122,29 @@ class BatchStore:
         """True if a part of a batch still has to be sent."""
         return (folder / _UNSENT).exists()
 
-    def unsent_twin(self, content: str) -> str | None:
-        """A batch that asks the same and was not sent to its end, by a process that has ended."""
+    def unsent_twin(self, folder: Path, facts: Facts) -> Path | None:
+        """A batch that asks the same and was not sent to its end, by a process that has ended.
+
+        Args:
+            folder: where the batch that asks is being built.
+            facts: what that is.
+        """
         for path in self.root.glob(f"*/{_UNSENT}"):
             if path.parent.name.startswith("."):
                 continue
             with self.locked(path.parent) as free:
-                if free and self._content(path.parent) == content:
-                    return path.parent.name
+                if free and self._is_twin(path.parent, folder, facts):
+                    return path.parent
         return None
 
-    def _content(self, folder: Path) -> str | None:
+    def _is_twin(self, other: Path, folder: Path, facts: Facts) -> bool:
         try:
-            manifest = Manifest(folder)
+            manifest = Manifest(other)
         except ConfigError:
-            return None  # of another version: not to be touched
+            return False  # of another version: not to be touched
         manifest.close()
-        return manifest.facts.content
+        theirs = attrs.evolve(manifest.facts, batch_id=facts.batch_id, created_at=facts.created_at)
+        return theirs == facts and same_rows(other, folder)
 
     @contextlib.contextmanager
     def locked(self, folder: Path) -> Iterator[bool]:
