@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from oumi_core.configs.generation_params import ANSWER_POLICIES
+from oumi_core.run.addresses import address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,9 +49,9 @@ class RowKeys:
 
     Two rows have the same key if the same is sent for both: engine, its arguments, model (with
     adapter, revision and all else that `ModelParams` says), generation parameters, constraint,
-    messages with their images and unknown fields, and tools. Ids, metadata and the row's own
-    unknown fields are not sent, so they do not count; nor do the number of workers, the server's
-    URL or the key to it.
+    messages with their images and unknown fields, tools, and the adapter that the row names. Ids,
+    metadata and the row's other unknown fields are not sent, so they do not count; nor do the
+    number of workers, the server's URL or the key to it.
 
     A field at its default does not count either, so that a field that a later version adds changes
     no key; but the most tokens and the temperature do, which are sent at their defaults too.
@@ -77,9 +78,12 @@ class RowKeys:
 def sent_of(conversation: Conversation) -> bytes:
     """All that is sent of a row itself, as bytes that are equal for equal rows."""
     tools = conversation.tools
-    sent = [[_sent(message) for message in conversation.messages]]
+    sent: list[list[Any]] = [[_sent(message) for message in conversation.messages]]
     if tools is not None:
         sent.append([_in_order(tool.to_dict()) for tool in tools])
+    address = address_of(conversation)
+    if address is not None:
+        sent.append([{"model": address}])
     return _encode(sent)
 
 

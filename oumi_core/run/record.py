@@ -22,6 +22,12 @@ __all__ = [
     "restored",
 ]
 
+_WHERE_KNOWN = (
+    *("model", "request_id", "refusal", "logprobs"),
+    *("time_to_first_token", "guided_backend"),
+)
+"""Fields of a completion that are left out where they are None."""
+
 
 def record_of(result: Result) -> bytes:
     """The result as JSON, without what its line holds: the conversation and an accepted reply."""
@@ -47,7 +53,7 @@ def _completion_fields(completion: Completion) -> dict[str, Any]:
         fields["usage"] = completion.usage.to_dict()
     if completion.alternatives:
         fields["alternatives"] = [message.to_dict() for message in completion.alternatives]
-    for name in ("model", "request_id", "refusal", "logprobs", "time_to_first_token"):
+    for name in _WHERE_KNOWN:
         value = getattr(completion, name)
         if value is not None:
             fields[name] = value

@@ -9,6 +9,7 @@ import attrs
 from oumi_core.engine import Request
 from oumi_core.errors import EngineError
 from oumi_core.guided.decoder import Accepted, Fault, Refusal
+from oumi_core.run.addresses import Addresses
 from oumi_core.types.completion import Completion, FinishReason
 from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
@@ -29,7 +30,7 @@ class Row:
 
     def __init__(self, engine: Engine, plan: Plan) -> None:
         self._engine = engine
-        self._model = plan.model
+        self._addresses = Addresses(engine, plan.model)
         self._generation = plan.generation
         self._constraint = plan.constraint
         self._decoder = plan.decoder
@@ -72,7 +73,7 @@ class Row:
             raise _refused("this engine takes no images")
         request = Request(
             conversation,
-            self._model,
+            self._addresses.model_of(conversation),
             self._generation,
             self._constraint,
             conversation.conversation_id or str(index),
@@ -108,6 +109,8 @@ class Row:
         metadata: dict[str, object] = {"finish_reason": str(completion.finish_reason)}
         if usage is not None:
             metadata["usage"] = usage.to_dict()
+        if completion.guided_backend is not None:
+            metadata["guided_backend"] = completion.guided_backend
         error, parsed, checked = self._verdict(completion)
         if error is not None:
             return Result(index, conversation, completion, error, None, checked, 1, latency)

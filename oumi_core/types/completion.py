@@ -82,6 +82,8 @@ class Completion:
         alternatives: the other choices, where more than one was asked for.
         time_to_first_token: seconds from the call to the first piece of text, as core measures
             them; None if not streamed.
+        guided_backend: the library that held the answer to its constraint while it was made, by
+            the engine's name for it; None if it was free, or the engine does not say.
     """
 
     message: Message
@@ -93,6 +95,7 @@ class Completion:
     logprobs: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
     alternatives: tuple[Message, ...] = ()
     time_to_first_token: float | None = None
+    guided_backend: str | None = None
 
     @property
     def text(self) -> str:
