@@ -136,7 +136,7 @@ def _result(
     if record is None:
         return index
     line = read_outcome(record)
-    if line.failure is None and line.completion is not None:
+    if line.completion is not None:  # an answer that was not accepted says again why
         return judge.judge(index, conversation, line.completion, 0.0)
     failure = line.failure or Failure(FailureKind.MISSING, "the manifest has lost its result")
-    return Result(index, conversation, line.completion, failure)
+    return Result(index, conversation, error=failure)
