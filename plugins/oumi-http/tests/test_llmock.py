@@ -21,6 +21,7 @@ from oumi_core.types.tool_call import ToolDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from llmock.pytest_plugin import LLMock
     from oumi_core.inference import InferenceEngine
@@ -183,3 +184,21 @@ def test_an_outage_ends_the_run(llmock: LLMock) -> None:
     assert run.stopped() is not None
     assert not any(result.ok for result in results)
     assert len(llmock.requests) <= 100 + len(results) + 32
+
+
+@pytest.mark.slow
+# llmock does not close the files that it is sent.
+@pytest.mark.filterwarnings("ignore:.*SpooledTemporaryFile:pytest.PytestUnraisableExceptionWarning")
+def test_a_batch(llmock: LLMock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("OUMI_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("LLMOCK_RESPONSE_STYLE", "echo")
+    rows = [asking(f"row {number}\u2028of more") for number in range(30)]
+    config = InferenceConfig(engine_args={"quirks": {"batches": True}})
+    with made(llmock) as engine:
+        batch_id = engine.infer_batch(rows, config)
+        info = engine.wait_batch(batch_id, config)
+        answered = engine.get_batch_results(batch_id, rows[::-1], config)
+    assert (info.status, info.batching, info.completed_requests) == ("completed", "provider", 30)
+    assert [row.messages[-1].content for row in answered] == [
+        f"Hello! You said: row {number} of more" for number in reversed(range(30))
+    ]

@@ -321,14 +321,28 @@ def test_what_has_ended_need_not_be_canceled(asked: Any) -> None:
     assert [request.method for request in server.requests] == ["POST", "GET"]
 
 
+def test_a_client_of_the_users_carries_batches(opened: Opened) -> None:
+    async def main() -> PartStatus:
+        import httpx2
+
+        async with httpx2.AsyncClient(headers={"x-own": "1"}) as client:
+            async with opened(server.url, engine_args={"http_client": client}) as backend:
+                await backend.status("batch_1")
+                return await backend.status("batch_1")  # it was not closed
+
+    with FaultServer(then=said(id="batch_1", status="expired")) as server:
+        assert asyncio.run(main()).status == "expired"
+    assert [request.headers["x-own"] for request in server.requests] == ["1", "1"]
+
+
 def test_a_client_that_the_sdk_cannot_use_is_refused(opened: Opened) -> None:
     async def main() -> None:
         import httpx
 
         async with httpx.AsyncClient() as client:
-            async with opened("http://h", engine_args={"http_client": client}) as backend:
-                with pytest.raises(ConfigError, match=r"needs an httpx2\.AsyncClient"):
-                    await backend.status("batch_1")
+            with pytest.raises(ConfigError, match=r"needs an httpx2\.AsyncClient"):
+                async with opened("http://h", engine_args={"http_client": client}):
+                    pass
 
     asyncio.run(main())
 

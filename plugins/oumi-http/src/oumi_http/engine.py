@@ -316,8 +316,8 @@ class ChatCompletionsEngine(Engine):
 
         if self.arguments.http_client is not None:
             raise ConfigError(
-                "engine_args.http_client: batches go over connections of the engine's own; "
-                "leave it out, or set batching: local"
+                "engine_args.http_client: batches go over connections of the engine's own, so "
+                "leave it out for them"
             )
         server = BatchServer(
             self.endpoints, self._all_headers, self.params.connection_timeout, self.arguments.tls

@@ -48,6 +48,22 @@ class Administration:
     tls: Callable[[], ssl.SSLContext]
     own_client: Any = None
 
+    def check_client(self) -> None:
+        """Refuse a client of the user's that is not one that the SDK can use.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if self.own_client is None:
+            return
+        import httpx2  # noqa: PLC0415 - import on use: comes with the SDK
+
+        if not isinstance(self.own_client, httpx2.AsyncClient):
+            raise ConfigError(
+                "engine_args.http_client: the openai SDK, which does this, needs an "
+                "httpx2.AsyncClient"
+            )
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AsyncOpenAI]:
         """A client of the SDK, closed at the end of the block; what it raises is an `EngineError`.
@@ -56,16 +72,12 @@ class Administration:
             ConfigError: the user's own client is not one that the SDK can use.
             EngineError: the server refuses, cannot be reached or does not answer in time.
         """
+        self.check_client()
         # In another thread: it costs 0.9 s, in which rows may be under way.
         await asyncio.to_thread(importlib.import_module, "openai")
         import httpx2  # noqa: PLC0415 - import on use: comes with the SDK
 
         own = self.own_client
-        if own is not None and not isinstance(own, httpx2.AsyncClient):
-            raise ConfigError(
-                "engine_args.http_client: the openai SDK, which does this, needs an "
-                "httpx2.AsyncClient"
-            )
         transport = own or httpx2.AsyncClient(verify=self.tls())
         try:
             with self.translated():

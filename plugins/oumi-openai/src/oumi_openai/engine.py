@@ -179,13 +179,20 @@ class OpenAIEngine(ChatCompletionsEngine):
         return names
 
     def batch_backend(self) -> BatchBackend:
-        """OpenAI's and Azure's batches, by the official SDK."""
+        """OpenAI's and Azure's batches, by the official SDK.
+
+        Raises:
+            ConfigError: the user's own client is not one that the SDK can use.
+        """
         from oumi_http.batch_backend import ChatBatches  # noqa: PLC0415 - import on use
 
         from oumi_openai.batches import open_batches  # noqa: PLC0415 - import on use
 
+        administration = self.administration()
+        administration.check_client()
+
         def open_api() -> AbstractAsyncContextManager[BatchApi]:
-            return open_batches(self.administration())
+            return open_batches(administration)
 
         azure = self._account.azure
         if azure is None:
