@@ -82,12 +82,17 @@ class Attempts:
         self._succeeded = 0
         self._failed_in_a_row = 0
         self._alike_in_a_row = 0
+        self._stopped = False
+        self._waiting: set[asyncio.Task[Any]] = set()
         self.stopped_by: Failure | None = None
 
     async def send(
         self, turn: Turn[Any], conversation: Conversation, task: asyncio.Task[Any]
     ) -> Result | Again:
-        """Try a row once, in the running task `task`: its result, or when to try it again."""
+        """Try a row once, in the running task `task`: its result, or when to try it again.
+
+        A run that was stopped tries nothing again.
+        """
         row, governor, clock = self._row, self._governor, self._clock
         deadlines = governor.deadlines
         if turn.started is not None:
@@ -96,7 +101,10 @@ class Attempts:
         try:
             # As `admit`; a coroutine within this one would cost every row 0.3 us.
             wish = self._wish_for(turn, conversation) if governor.counts_tokens else self._wish
-            ticket = governor.admit_now(wish) or await governor.admit(wish)
+            ticket = governor.admit_now(wish) or await self._leave(wish, task)
+            if ticket is None:
+                deadlines.clear(task)
+                return Again(0.0)
             turn.attempts += 1
             if turn.started is None:
                 turn.started = ticket.started
@@ -120,6 +128,26 @@ class Attempts:
         if cut:
             return self._overdue(turn, conversation)
         return self._after(turn, result, result.error)
+
+    async def _leave(self, wish: Wish, task: asyncio.Task[Any]) -> Ticket | None:
+        """Wait for leave to send; None if the run is stopped before."""
+        if self._stopped:
+            return None
+        self._waiting.add(task)
+        try:
+            return await self._governor.admit(wish)
+        except asyncio.CancelledError:
+            if task in self._waiting or task.uncancel():
+                raise  # not by `stop`, or not by it alone
+            return None
+        finally:
+            self._waiting.discard(task)
+
+    def stop(self) -> None:
+        """Let no row that waits for leave be sent; those that were sent go on."""
+        self._stopped = True
+        while self._waiting:
+            self._waiting.pop().cancel()
 
     def _after(self, turn: Turn[Any], result: Result, failure: Failure) -> Result | Again:
         if self._asks_again(turn, result, failure.kind):

@@ -66,6 +66,7 @@ class Execution:
         self._progress_path = progress_path
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns: Turns[Any] | None = None
+        self._attempts: Attempts | None = None
         self._paused = False
 
     async def execute(self, deliver: Deliver) -> None:
@@ -104,6 +105,7 @@ class Execution:
 
     async def _work(self, rows: Rows[T], row: Row, attempts: Attempts, deliver: Deliver) -> None:
         workers = self.num_workers or 1
+        self._attempts = attempts
         self._turns = turns = Turns(Feed(rows.prepared(), self.home), most_waiting=workers)
 
         async def serve(turn: Turn[T], task: asyncio.Task[Any]) -> None:
@@ -122,21 +124,27 @@ class Execution:
             self.tally.add(result)
             if attempts.stopped_by is not None:
                 self.tally.stopped_by = attempts.stopped_by
-                turns.stop()
+                self._stop_now(turns)
             turns.done()
             full = deliver(result)
             if full is not None:
                 await full
 
         if self.tally.interrupted:
-            turns.stop()
+            self._stop_now(turns)
         if self._paused:
             turns.pause()
         try:
             await work(turns, serve, min(workers, self.total or workers))
         finally:
             await turns.close()
-            self._turns = None
+            self._turns = self._attempts = None
+
+    def _stop_now(self, turns: Turns[Any]) -> None:
+        """Begin no row, and send none that waits for leave; what was sent goes on."""
+        turns.stop()
+        if self._attempts is not None:
+            self._attempts.stop()
 
     def is_cut(self) -> bool:
         """True if the run ended before its last row."""
@@ -148,7 +156,7 @@ class Execution:
     def stop(self) -> None:
         """Start no further row."""
         self.tally.interrupted = True
-        self._tell(Turns.stop)
+        self._tell(self._stop_now)
 
     def pause(self) -> None:
         """Start no further row until `resume`."""

@@ -163,11 +163,12 @@ class Turns(Generic[T]):
             self._wake(1)
 
     def again(self, turn: Turn[T], after: float) -> None:
-        """A turn that was taken comes again after so many seconds."""
-        due = asyncio.get_running_loop().time() + after
-        heapq.heappush(self._later, (due, next(self._order), turn))
-        if self._later[0][2] is turn:
-            self._set_alarm()
+        """A turn that was taken comes again after so many seconds; not once it was stopped."""
+        if not self._stopped:
+            due = asyncio.get_running_loop().time() + after
+            heapq.heappush(self._later, (due, next(self._order), turn))
+            if self._later[0][2] is turn:
+                self._set_alarm()
         self.done()
 
     @property
@@ -187,6 +188,7 @@ class Turns(Generic[T]):
     def stop(self) -> None:
         """Begin no further turn; those that wait for another try are dropped, too."""
         self._begins, self._stopped = False, True
+        self._later.clear()
         self._wake(len(self._idle))
 
     async def close(self) -> None:

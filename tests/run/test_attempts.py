@@ -346,3 +346,69 @@ def test_rows_that_an_earlier_run_answered_speak_against_stopping(
     results, run = virtual(results_of(Strict, wrong, output_path=out + "2", num_workers=1))
     assert len(results) == 50
     assert "50 attempts failed and none succeeded" in str(run.stopped())
+
+
+class Account(Engine):
+    """Refuses the first request that comes; notes when it was asked."""
+
+    asked: list[float]
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(3)
+        if len(self.asked) <= 2 and request.conversation[0].text == "0":
+            raise EngineError(Failure(FailureKind.QUOTA, "nothing left", 429))
+        return Completion(Message("assistant", "x"))
+
+
+async def ends(**fields: Any) -> tuple[float, int, Any]:
+    """When a run of fifty rows ends, after how many results."""
+    results, run = await results_of(Account, [str(n) for n in range(50)], **fields)
+    return asyncio.get_running_loop().time(), len(results), run
+
+
+@pytest.fixture(autouse=True)
+def _nobody_asked() -> None:
+    Account.asked = []
+
+
+def test_a_run_that_is_stopped_does_not_send_what_waits_for_leave(virtual: Any) -> None:
+    at, count, run = virtual(ends(requests_per_minute=2, num_workers=20))
+    assert (at, count, Account.asked) == (3.0, 2, [0.0, 0.0])
+    assert run.stopped() is not None
+
+
+def test_a_run_that_is_asked_to_stop_sends_nothing_that_waits_for_leave(virtual: Any) -> None:
+    async def main() -> tuple[float, int]:
+        results: list[Result] = []
+
+        async def keep(result: Result) -> None:
+            results.append(result)
+
+        engine = get_engine(Account, model="m", requests_per_minute=2, num_workers=20)
+        run = engine.run([ask("x")] * 50)
+        asyncio.get_running_loop().call_later(1, run.stop)
+        await run.execute(keep)
+        assert all(result.ok for result in results)
+        return asyncio.get_running_loop().time(), len(results)
+
+    assert virtual(main()) == (3.0, 2)
+
+
+def test_a_run_that_is_stopped_tries_nothing_again(virtual: Any) -> None:
+    class Mixed(Engine):
+        async def complete(self, request: Request) -> Completion:
+            text = request.conversation[0].text
+            Account.asked.append(asyncio.get_running_loop().time())
+            if text == "busy":
+                raise EngineError(Failure(FailureKind.TRANSIENT, "busy", 503, retry_after=2))
+            await asyncio.sleep({"quota": 1.0, "slow": 9.0, "slower": 10.0}[text])
+            if text == "quota":
+                raise EngineError(Failure(FailureKind.QUOTA, "nothing left", 429))
+            return Completion(Message("assistant", "x"))
+
+    rows = ["busy", "busy", "quota", "slow", "slower"]
+    results, run = virtual(results_of(Mixed, rows, num_workers=5))
+    assert Account.asked == [0.0] * 5
+    assert len(results) == 3
+    assert run.stopped() is not None
