@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
+from oumi_core.run.adaptive import Adaptive
 from oumi_core.run.deadlines import Deadlines
 from oumi_core.run.limits import Limit, Log, Spent
 from oumi_core.types.failure import FailureKind
@@ -32,9 +33,6 @@ _USUAL_COST = 5
 a token back for each success. A server that fails one request in five never runs out of it; a dead
 one gets about a hundred retries. The figures are those of the AWS SDKs' standard mode."""
 
-_FIRST_CONCURRENCY = 8.0
-_CUT = 0.7
-
 _KEPT = 600.0
 """Seconds that a governor which nobody uses is kept, and what it has learned with it."""
 
@@ -47,7 +45,7 @@ class Wish:
         limits: the limits that the caller's config sets.
         amounts: how much of each unit this request will count for, as estimated; a unit that is
             not in it counts for 1.
-        adaptive: True to hold to the concurrency that the server has been seen to bear.
+        adaptive: True to hold to what the server has been seen to bear.
     """
 
     limits: tuple[Limit, ...]
@@ -66,10 +64,12 @@ class Ticket(NamedTuple):
     Attributes:
         started: when it was given; seconds of the loop's clock.
         spent: what it counts for, by unit.
+        rate: the pace at which it starts, in requests a second; None if it holds to none.
     """
 
     started: float
     spent: tuple[tuple[str, Spent], ...] = ()
+    rate: float | None = None
 
 
 class _Waiter(NamedTuple):
@@ -84,12 +84,11 @@ class Governor:
     - **Limits**: every limit is asked against one log of all requests to the server, from the
       time on when a run with any limit began. A request waits for its own limits only.
     - **Pause**: after a rate limit nobody sends until the wait that the server asked for is over.
-    - **Concurrency** (adaptive): starts at 8 and doubles while all of it is used and answers come;
-      cut to 0.7 once per episode of rate limits and time-outs (only a request that started after
-      the last cut makes another one), and from then on one more per round of answers.
+    - **Adaptive limits**: what `Adaptive` has learned of the server, for those who want it.
     - **Retry budget**: a token bucket, so that retries do not storm a server that is down.
 
     Attributes:
+        adaptive: what was learned from the answers of the server.
         deadlines: cuts tasks of this loop that take too long.
         counts_tokens: True if a limit of tokens was ever asked, so that every request has to say
             how many it will count for.
@@ -102,7 +101,7 @@ class Governor:
         self.deadlines = Deadlines()
         self.counts_tokens = False
         self.paused_until = 0.0
-        self.concurrency = _FIRST_CONCURRENCY
+        self.adaptive = Adaptive(self._clock())
         self.in_flight = 0
         self._held_back = False
         self._logs: dict[str, Log] = {}
@@ -110,7 +109,6 @@ class Governor:
         self._numbers = itertools.count()
         self._alarm: asyncio.TimerHandle | None = None
         self._budget = _BUDGET
-        self._last_cut = float("-inf")
         self._used = self._clock()
 
     def count(self, limits: Iterable[Limit]) -> None:
@@ -127,8 +125,13 @@ class Governor:
         if self._lines and wish.line in self._lines:
             return None
         now = self._clock()
-        ready = self._ready(wish, now)
-        return None if ready is None or ready > now else self._start(wish, now)
+        if wish.limits or wish.adaptive:
+            ready = self._ready(wish, now)
+            if ready is None or ready > now:
+                return None
+        elif self.paused_until > now:
+            return None
+        return self._start(wish, now)
 
     async def admit(self, wish: Wish) -> Ticket:
         """Wait until a request may start, and count it; as `admit_now`."""
@@ -152,22 +155,23 @@ class Governor:
         for limit in wish.limits:
             amount = wish.amounts.get(limit.unit, 1)
             ready = max(ready, self._logs[limit.unit].ready(limit, amount, now))
-        if wish.adaptive and ready <= now and self.in_flight >= int(self.concurrency):
-            return None
+        if wish.adaptive:
+            adaptive = self.adaptive
+            ready = max(ready, adaptive.pace.next)
+            if ready <= now and self.in_flight + 1 > adaptive.concurrency:
+                return None
         return ready
 
     def _start(self, wish: Wish, now: float) -> Ticket:
         self.in_flight += 1
         self._used = now
+        rate = self.adaptive.started(now) if wish.adaptive else None
         if not self._logs:
-            return Ticket(now)
-        return Ticket(
-            now,
-            tuple(
-                (unit, log.reserve(wish.amounts.get(unit, 1), now))
-                for unit, log in self._logs.items()
-            ),
+            return Ticket(now, (), rate)
+        spent = tuple(
+            (unit, log.reserve(wish.amounts.get(unit, 1), now)) for unit, log in self._logs.items()
         )
+        return Ticket(now, spent, rate)
 
     def _admit_waiting(self) -> None:
         """Admit all who may start, and see to it that this is done again when the next one may."""
@@ -214,14 +218,14 @@ class Governor:
                     self._logs[unit].settle(spent, usage.prompt_tokens)
                 elif unit == "output_tokens":
                     self._logs[unit].settle(spent, usage.completion_tokens)
-        if failure is None:
+        if failure is not None:
+            now, held_back = self._clock(), self._held_back
+            self.adaptive.failed(failure, ticket.started, ticket.rate, now, held_back=held_back)
+        else:
             if self._budget < _BUDGET:
                 self._budget += 1
-            if self._held_back:  # else not all of it was used: nothing is known about more
-                never_cut = self._last_cut == float("-inf")
-                self.concurrency += 1.0 if never_cut else 1.0 / self.concurrency
-        elif failure.kind in (FailureKind.RATE_LIMIT, FailureKind.TIMEOUT):
-            self._cut(ticket)
+            if ticket.rate is not None:
+                self.adaptive.answered(held_back=self._held_back)
         self.in_flight -= 1
         if self._lines:
             self._admit_waiting()
@@ -231,11 +235,6 @@ class Governor:
         self.in_flight -= 1
         if self._lines:
             self._admit_waiting()
-
-    def _cut(self, ticket: Ticket) -> None:
-        if ticket.started > self._last_cut:
-            self.concurrency = max(self.concurrency * _CUT, 1.0)
-            self._last_cut = self._clock()
 
     def pause(self, seconds: float) -> None:
         """Let nobody send for so long."""

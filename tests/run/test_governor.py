@@ -199,7 +199,7 @@ def test_leave_that_comes_too_late_goes_to_the_next(virtual: Any) -> None:
         first = asyncio.create_task(governor.admit(wish))
         second = asyncio.create_task(governor.admit(wish))
         await asyncio.sleep(0)
-        governor.concurrency = 1.0
+        governor.adaptive.concurrency = 1.0
         for ticket in tickets:
             assert ticket is not None
             governor.end(ticket, None, Failure(FailureKind.TIMEOUT, "slow"))
@@ -238,11 +238,11 @@ def test_a_request_that_was_given_up_says_nothing_of_the_server(virtual: Any) ->
             pass
         waits = asyncio.create_task(governor.admit(wish))
         await asyncio.sleep(0)
-        before = governor.concurrency
+        before = governor.adaptive.concurrency
         for _ in range(8):
             governor.cancelled()
         assert not governor.may_retry(busy)
-        assert governor.concurrency == before
+        assert governor.adaptive.concurrency == before
         await waits
 
     virtual(main())
