@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -97,6 +98,11 @@ def fate(row: int) -> str:
     )
 
 
+def answer_of(row: int) -> str:
+    """What the user's program prints for a row."""
+    return f"Hello! You said: row {row}" if fate(row) == "ok" else fate(row)
+
+
 class Mixing:
     """Hands on answers out of order, and with failures among them, in both files."""
 
@@ -180,8 +186,7 @@ def test_a_thousand_rows_find_their_prompts_in_another_process_and_another_order
             order = shuffled(rows, seed) if seed else rows
             assert [question for question, _ in pairs] == order
             for question, answer in pairs:
-                end = fate(int(question.removeprefix("row ")))
-                assert answer == (f"Hello! You said: {question}" if end == "ok" else end)
+                assert answer == answer_of(int(question.removeprefix("row ")))
         assert len(batches_made(server, llmock)) == 1
 
 
@@ -246,7 +251,48 @@ def test_a_client_that_is_killed_goes_on_with_the_same_batch(
             assert client.stdout.read() == b""
         pairs = run_client(server.url, tmp_path, 100)
         assert len(batches_made(server, llmock)) == 1
-    assert [question for question, _ in pairs] == [f"row {row}" for row in range(100)]
-    assert [answer for _, answer in pairs] == [
-        f"Hello! You said: row {row}" if fate(row) == "ok" else fate(row) for row in range(100)
-    ]
+    assert pairs == [[f"row {row}", answer_of(row)] for row in range(100)]
+
+
+@pytest.fixture(scope="module")
+def strace() -> None:
+    """Skips tests where strace cannot be used."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    tried = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip("strace may not trace here")
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("write", [1, 9])
+def test_a_client_that_is_killed_while_it_writes_results_down_goes_on(
+    llmock: LLMock, tmp_path: Path, write: int
+) -> None:
+    asked = threading.Event()
+    mixing = Mixing()
+
+    def meddle(request: Received, hand_on: HandOn) -> Reply:
+        if is_content(request, errors=False) and not asked.is_set():
+            asked.set()
+            return stall()
+        return mixing(request, hand_on)
+
+    with before(llmock, meddle) as server:
+        started = command(server.url, tmp_path, 200)
+        with subprocess.Popen(started, stdout=subprocess.PIPE) as client:
+            assert asked.wait(60)
+            client.kill()  # from here on, all that is written is results
+        manifest = tmp_path / "state/batches" / (tmp_path / "id").read_text() / "batch.db-wal"
+        fault = f"pwrite64:signal=KILL:when={write}"
+        traced = ["strace", "-f", "-o", str(tmp_path / "trace"), "-P", str(manifest)]
+        killed = subprocess.run(
+            [*traced, "-e", "trace=pwrite64", "-e", f"inject={fault}", *started],
+            capture_output=True,
+            check=False,
+        )
+        assert killed.returncode in (-9, 137)
+        assert killed.stdout == b""
+        pairs = run_client(server.url, tmp_path, 200)
+        assert len(batches_made(server, llmock)) == 1
+    assert pairs == [[f"row {row}", answer_of(row)] for row in range(200)]
