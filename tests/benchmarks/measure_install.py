@@ -24,10 +24,10 @@ def measure() -> Iterator[Line]:
     """Build the wheel, install it into a fresh environment, and look at what is there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _pip(Path(sys.executable), "wheel", "--no-deps", "-w", name, str(ROOT))
+        pip(Path(sys.executable), "wheel", "--no-deps", "-w", name, str(ROOT))
         venv.create(folder / "venv", with_pip=True)
         [wheel] = folder.glob("*.whl")
-        _pip(folder / "venv/bin/python", "install", "--no-compile", str(wheel))
+        pip(folder / "venv/bin/python", "install", "--no-compile", str(wheel))
         [site] = folder.glob("venv/lib/python*/site-packages")
         packages = sorted(_distributions(site))
         sizes = _sizes(site)
@@ -51,7 +51,12 @@ def measure() -> Iterator[Line]:
     )
 
 
-def _pip(python: Path, *arguments: str) -> None:
+def pip(python: Path, *arguments: str) -> None:
+    """Run pip in an environment.
+
+    Raises:
+        Skipped: it did not work.
+    """
     command = [str(python), "-m", "pip", "-q", "--disable-pip-version-check", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
