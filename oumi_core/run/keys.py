@@ -90,7 +90,7 @@ def sent_of(conversation: Conversation) -> bytes:
 def _sent(message: Message) -> Any:
     plain = isinstance(message.content, str) and message.tool_call_id is None
     if plain and not (message.tool_calls or message.reasoning_content or message.extra):
-        return (message.role.value, message.content)
+        return (str(message.role), message.content)  # `.value` runs Python code: 0.1 us more
     fields = message.to_dict()
     fields.pop("id", None)
     return json.dumps(_canonical(fields), sort_keys=True)

@@ -22,6 +22,8 @@ __all__ = [
     "restored",
 ]
 
+_encode = msgspec.json.Encoder().encode
+
 _WHERE_KNOWN = (
     *("model", "request_id", "refusal", "logprobs"),
     *("time_to_first_token", "guided_backend"),
@@ -39,7 +41,7 @@ def record_of(result: Result) -> bytes:
             record["completion"]["message"] = completion.message.to_dict()
     if result.error is not None:
         record["failure"] = result.error.to_dict()
-    return msgspec.json.encode(record)
+    return _encode(record)
 
 
 def completion_to_dict(completion: Completion) -> dict[str, Any]:
@@ -48,7 +50,8 @@ def completion_to_dict(completion: Completion) -> dict[str, Any]:
 
 
 def _completion_fields(completion: Completion) -> dict[str, Any]:
-    fields: dict[str, Any] = {"finish_reason": completion.finish_reason.value}
+    # `.value` runs Python code: 0.1 us more.
+    fields: dict[str, Any] = {"finish_reason": str(completion.finish_reason)}
     if completion.usage is not None:
         fields["usage"] = completion.usage.to_dict()
     if completion.alternatives:

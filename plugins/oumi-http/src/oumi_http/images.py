@@ -19,12 +19,11 @@ __all__ = ["names_files", "with_images"]
 
 def names_files(conversation: Conversation) -> bool:
     """True if an image of it has still to be loaded."""
-    return any(
-        _is_unloaded(item)
-        for message in conversation.messages
-        if isinstance(message.content, list)
-        for item in message.content
-    )
+    # A loop: every request passes here, and a generator takes 0.3 us to begin.
+    for message in conversation.messages:
+        if isinstance(message.content, list) and any(map(_is_unloaded, message.content)):
+            return True
+    return False
 
 
 def with_images(conversation: Conversation, allowed: Path | None) -> Conversation:
