@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from conftest import Asks, ScriptedVLLM, Started
     from oumi_core.testing import Received, Reply
+
+    from tests.conftest import Asks, ScriptedVLLM, Started
 
 
 def run_one(started: Started, asks: Asks, url: str, adapter: str, **arguments: Any) -> str:
@@ -54,6 +55,15 @@ def test_it_is_unloaded_at_the_end_where_that_is_asked_for(
         name = run_one(started, asks, server.url, "team/my-lora", unload_adapter=True)
     assert paths(server)[-1] == "unload_lora_adapter"
     assert server.requests[-1].json == {"lora_name": name}
+
+
+def test_what_could_not_be_loaded_is_not_unloaded(
+    started: Started, vllm: type[ScriptedVLLM], asks: Asks
+) -> None:
+    with FaultServer(then=vllm(may_load=True)) as server:
+        with pytest.raises(ConfigError, match="cannot load"):
+            run_one(started, asks, server.url, "missing/one", unload_adapter=True)
+    assert paths(server) == ["models", "load_lora_adapter"]
 
 
 def test_what_others_loaded_is_not_unloaded(

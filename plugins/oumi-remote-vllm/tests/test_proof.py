@@ -13,8 +13,9 @@ from oumi_core.types.conversation import Conversation, Message, Role
 from oumi_core.types.failure import FailureKind
 
 if TYPE_CHECKING:
-    from conftest import ScriptedVLLM
     from oumi_core.testing import Received
+
+    from tests.conftest import ScriptedVLLM
 
 ROWS = [Conversation([Message(Role.USER, text)]) for text in ("first row", "second row")]
 SCHEMA = {
@@ -23,7 +24,7 @@ SCHEMA = {
     "required": ["answer"],
 }
 KINDS: list[dict[str, Any]] = [
-    {"json": SCHEMA},
+    {"json": {**SCHEMA, "allOf": [{}, {}]}},  # for another backend: it goes as it is
     {"regex": "[0-9]{3}-[0-9]{4}"},
     {"choice": ["yes", "no"]},
     {"grammar": 'root ::= "yes" | "no"'},
@@ -187,9 +188,27 @@ def test_a_structural_tag_is_proven_at_the_start(vllm: type[ScriptedVLLM], *, ho
 
 def test_a_bound_on_white_space_is_proven_as_it_is_sent(vllm: type[ScriptedVLLM]) -> None:
     with FaultServer(then=vllm()) as server:
-        answered(server, json=SCHEMA, engine_args={"max_json_blanks": 0})
+        answered(server, json=SCHEMA)
     fields = [request.json["structured_outputs"] for request in server.requests[1:]]
-    assert all('"max_whitespace_cnt":0' in one["structural_tag"] for one in fields)
+    assert len(fields) == 4
+    assert all('"max_whitespace_cnt":1' in one["structural_tag"] for one in fields)
+
+
+def test_a_server_that_knows_no_bound_is_asked_without(vllm: type[ScriptedVLLM]) -> None:
+    with FaultServer(then=vllm(refuses="max_whitespace_cnt")) as server:
+        answered(server, json=SCHEMA)
+    fields = [request.json["structured_outputs"] for request in server.requests[2:]]
+    assert [list(one) for one in fields] == [["json"]] * 4
+    assert fields[1:] == [{"json": SCHEMA}] * 3
+
+
+def test_a_bound_that_was_asked_for_is_held_or_refused(vllm: type[ScriptedVLLM]) -> None:
+    with (
+        FaultServer(then=vllm(refuses="max_whitespace_cnt")) as server,
+        pytest.raises(ConfigError, match=r"guided_decoding\.json: .*Invalid grammar"),
+    ):
+        answered(server, json=SCHEMA, engine_args={"max_json_blanks": 2})
+    assert rows_sent(server) == []
 
 
 @pytest.mark.parametrize("schema", [{"type": "string", "not": {"const": "a"}}, "false"])

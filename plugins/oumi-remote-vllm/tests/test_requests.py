@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,11 +17,20 @@ from oumi_core.types.failure import FailureKind
 from oumi_remote_vllm.engine import RemoteVLLMEngine
 
 if TYPE_CHECKING:
-    from conftest import Asks, ScriptedVLLM, Started
     from oumi_core.engine import Request
     from oumi_core.types.completion import Completion
 
+    from tests.conftest import Asks, ScriptedVLLM, Started
+
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "string"}}}
+
+FOR_ANOTHER_BACKEND = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}
+
+
+def json_tag(schema: dict[str, Any], max_blanks: int) -> str:
+    """A schema whose white space is bounded, as xgrammar's structural tags have it."""
+    content = {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": max_blanks}
+    return json.dumps({"type": "structural_tag", "format": content}, separators=(",", ":"))
 
 
 def sent(started: Started, vllm: type[ScriptedVLLM], request: Request, **settings: Any) -> Any:
@@ -75,8 +85,9 @@ def test_a_priority_is_sent_with_each_request_that_has_none(
 @pytest.mark.parametrize(
     ("constraint", "written"),
     [
-        (JsonSchema(SCHEMA), {"json": SCHEMA}),
-        (JsonSchema(True), {"json": {}}),
+        (JsonSchema(SCHEMA), {"structural_tag": json_tag(SCHEMA, 1)}),
+        (JsonSchema(True), {"structural_tag": json_tag({}, 1)}),
+        (JsonSchema(FOR_ANOTHER_BACKEND), {"json": FOR_ANOTHER_BACKEND}),
         (Regex("[0-9]{3}"), {"regex": "[0-9]{3}"}),
         (Choice(("yes", "no")), {"choice": ["yes", "no"]}),
         (Grammar('root ::= "a"'), {"grammar": 'root ::= "a"'}),
@@ -102,16 +113,12 @@ def test_a_schema_that_nothing_fits_is_refused(
         sent(started, vllm, asks(constraint=JsonSchema(False)))
 
 
-def test_white_space_in_json_can_be_bounded(
+def test_the_bound_on_white_space_in_json_can_be_another(
     started: Started, vllm: type[ScriptedVLLM], asks: Asks
 ) -> None:
-    arguments = {"max_json_blanks": 1}
-    body = sent(started, vllm, asks(constraint=JsonSchema(SCHEMA)), engine_args=arguments)
-    tag = body["structured_outputs"]["structural_tag"]
-    assert '"max_whitespace_cnt":1' in tag
-    assert '"answer"' in tag
-    body = sent(started, vllm, asks(constraint=Regex("a")), engine_args=arguments)
-    assert body["structured_outputs"] == {"regex": "a"}
+    given = {"engine_args": {"max_json_blanks": 9}}
+    body = sent(started, vllm, asks(constraint=JsonSchema(SCHEMA)), **given)
+    assert body["structured_outputs"] == {"structural_tag": json_tag(SCHEMA, 9)}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +172,7 @@ def test_json_that_was_cut_inside_white_space_says_how_to_bound_it(
     [
         ({"check_server": 1}, "engine_args.check_server: must be true or false"),
         ({"priority": 1.5}, "engine_args.priority: must be a whole number"),
-        ({"max_json_blanks": -1}, "engine_args.max_json_blanks: must be a whole number, at least"),
+        ({"max_json_blanks": 0}, "engine_args.max_json_blanks: must be a whole number, at least"),
         ({"structural_tag": "{"}, "engine_args.structural_tag: is not JSON"),
         ({"structural_tag": [1]}, "engine_args.structural_tag: must be a table"),
         ({"prioritty": 1}, "engine_args.prioritty: unknown; did you mean priority?"),

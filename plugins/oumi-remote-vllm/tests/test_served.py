@@ -17,7 +17,7 @@ from oumi_core.types.failure import FailureKind
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import ScriptedVLLM, Started
+    from tests.conftest import ScriptedVLLM, Started
 
 HELLO = Conversation([Message(Role.USER, "hello")])
 

@@ -25,8 +25,8 @@ def _whole_number_faults(value: Any) -> Iterator[str]:
 
 
 def _count_faults(value: Any) -> Iterator[str]:
-    if type(value) is not int or value < 0:
-        yield ": must be a whole number, at least 0"
+    if type(value) is not int or value < 1:
+        yield ": must be a whole number, at least 1"
 
 
 def _tag_faults(value: Any) -> Iterator[str]:

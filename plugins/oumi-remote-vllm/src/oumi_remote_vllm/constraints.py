@@ -14,6 +14,8 @@ from oumi_core.errors import EngineError
 from oumi_core.guided.constraint import Choice, Grammar, JsonSchema, Regex
 from oumi_core.types.failure import Failure, FailureKind
 
+from oumi_remote_vllm.schema_support import needs_another_backend
+
 if TYPE_CHECKING:
     from oumi_core.guided.constraint import Constraint
 
@@ -25,9 +27,8 @@ def structured_outputs(constraint: Constraint, max_blanks: int | None = None) ->
 
     Args:
         constraint: what answers must fit.
-        max_blanks: the most white space between two parts of JSON; None for any, which lets the
-            server choose among its backends. A bound is a feature of structural tags, which
-            xgrammar alone reads.
+        max_blanks: the most white space between two parts of JSON; None for any. A bound goes in
+            a structural tag, which xgrammar alone reads: a schema for another backend has none.
 
     Raises:
         EngineError: nothing fits the schema; `bad_request`.
@@ -57,7 +58,7 @@ def _json(schema: dict[str, Any] | bool, max_blanks: int | None) -> dict[str, An
             )
         )
     sent = {} if schema is True else schema  # xgrammar takes no `true`
-    if max_blanks is None:
+    if max_blanks is None or needs_another_backend(sent):
         return {"json": sent}
     content = {"type": "json_schema", "json_schema": sent, "max_whitespace_cnt": max_blanks}
     return tag_fields({"type": "structural_tag", "format": content})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -18,9 +20,9 @@ from oumi_http.engine import CHAT_CAPABILITIES, ChatCompletionsEngine
 
 from oumi_remote_vllm.adapters import adapter_name, adapter_place, load_adapter, unload_adapter
 from oumi_remote_vllm.arguments import OWN_ARGUMENTS
-from oumi_remote_vllm.constraints import structured_outputs, tag_fields
-from oumi_remote_vllm.ignored import ignored_parts
+from oumi_remote_vllm.constraints import canary, structured_outputs, tag_fields
 from oumi_remote_vllm.proof import prove_live, prove_taken
+from oumi_remote_vllm.schema_support import ignored_parts
 from oumi_remote_vllm.served import served_adapter, served_model, served_models
 
 if TYPE_CHECKING:
@@ -44,6 +46,11 @@ _GUIDED = "generation.guided_decoding"
 _HELLO = Conversation([Message(Role.USER, "Hello!")])
 _NO_LIST = (404, 405, 501)
 _UNKNOWN_LENGTH = 2**31
+_REMEMBERED = 64
+"""Constraints that need no second proof."""
+
+_MAX_BLANKS = 1
+"""White space between two parts of JSON: as in `{"a": 1, "b": 2}`."""
 _BLANKS = 20
 """White space at the end of an answer that was cut: no layout of JSON has so much."""
 
@@ -84,17 +91,19 @@ class RemoteVLLMEngine(ChatCompletionsEngine):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
         self.served_name = config.model.adapter_model or config.model.model_name
+        self._max_blanks: int | None = self.arguments.own.get("max_json_blanks", _MAX_BLANKS)
         tag = self.arguments.own.get("structural_tag")
         self._tag = None if tag is None else tag_fields(tag)
         self._max_tokens = _UNKNOWN_LENGTH
         self._loaded_adapter: str | None = None
-        self._live: set[str] = set()
-        self._held: list[Constraint] = []
+        self._live: set[tuple[str, str]] = set()
+        self._held: deque[Constraint] = deque(maxlen=_REMEMBERED)
 
     def own_dialect(self) -> Dialect:
         """The class's, with constraints in vLLM's words."""
-        most = self.arguments.own.get("max_json_blanks")
-        return attrs.evolve(self.dialect, constraint=lambda one: structured_outputs(one, most))
+        return attrs.evolve(
+            self.dialect, constraint=lambda one: structured_outputs(one, self._max_blanks)
+        )
 
     def serves(self, model: ModelParams) -> bool:
         """True for its own model: what the server has of another is asked by another engine."""
@@ -163,8 +172,9 @@ class RemoteVLLMEngine(ChatCompletionsEngine):
         found = await asyncio.to_thread(served_adapter, listed, base, model.adapter_model, server)
         if found is None:
             place = await asyncio.to_thread(adapter_place, model.adapter_model)
-            self.served_name = self._loaded_adapter = adapter_name(place)
+            self.served_name = adapter_name(place)
             await load_adapter(self.post, place, self.served_name, server)
+            self._loaded_adapter = self.served_name
         else:
             self.served_name = found.name
 
@@ -200,24 +210,31 @@ class RemoteVLLMEngine(ChatCompletionsEngine):
                 f"{_GUIDED}.backend: reask"
             )
         try:
-            fields = structured_outputs(constraint, self.arguments.own.get("max_json_blanks"))
+            await self._prove_constraint(constraint, where)
+        except ConfigError:
+            bound = isinstance(constraint, JsonSchema) and self._max_blanks is not None
+            if not bound or "max_json_blanks" in self.arguments.own:
+                raise
+            # A server that knows no such bound, or has another backend, may hold the schema itself.
+            self._max_blanks = None
+            await self._prove_constraint(constraint, where)
+        self._held.append(constraint)
+
+    async def _prove_constraint(self, constraint: Constraint, where: str) -> None:
+        try:
+            fields = structured_outputs(constraint, self._max_blanks)
         except EngineError as error:
             raise ConfigError(error.failure.message) from error
         await self._prove(constraint.kind, fields["structured_outputs"], where)
-        self._held.append(constraint)
 
     async def _prove(self, kind: str, fields: dict[str, Any], where: str) -> None:
         server = self.endpoints.server
-        if kind not in self._live:
-            await prove_live(
-                self._ask,
-                kind,
-                where=where,
-                server=server,
-                max_tokens=self._max_tokens // 2,
-                max_blanks=self.arguments.own.get("max_json_blanks"),
-            )
-            self._live.add(kind)
+        form = next(iter(fields))
+        if (kind, form) not in self._live:
+            bait = canary(kind, secrets.token_hex(4), None if form == "json" else self._max_blanks)
+            most = self._max_tokens // 2
+            await prove_live(self._ask, bait, kind, where=where, server=server, max_tokens=most)
+            self._live.add((kind, form))
         await prove_taken(self._ask, fields, kind, where=where, server=server)
 
     async def _ask(self, fields: dict[str, Any], tokens: int) -> Completion:
@@ -242,9 +259,9 @@ class RemoteVLLMEngine(ChatCompletionsEngine):
                 Failure(
                     FailureKind.TRUNCATED,
                     "the model filled its budget with white space, which a JSON Schema leaves "
-                    "free; set engine_args.max_json_blanks: 1, or start the server with "
-                    '--structured-outputs-config \'{"backend": "xgrammar", '
-                    '"disable_any_whitespace": true}\'',
+                    "free; start the server with --structured-outputs-config "
+                    '\'{"backend": "xgrammar", "disable_any_whitespace": true}\', or set '
+                    "engine_args.max_json_blanks: 1 if it takes that",
                     request_id=completion.request_id,
                 )
             )

@@ -7,17 +7,16 @@ that a model would give by itself; then the constraint as it is, to hear whether
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oumi_core.errors import ConfigError, EngineError
 from oumi_core.types.completion import FinishReason
 from oumi_core.types.failure import FailureKind
 
-from oumi_remote_vllm.constraints import canary
-
 if TYPE_CHECKING:
     from oumi_core.types.completion import Completion
+
+    from oumi_remote_vllm.constraints import Canary
 
 __all__ = ["Ask", "prove_live", "prove_taken"]
 
@@ -38,23 +37,22 @@ class Ask(Protocol):
 
 
 async def prove_live(
-    ask: Ask, kind: str, *, where: str, server: str, max_tokens: int, max_blanks: int | None
+    ask: Ask, bait: Canary, kind: str, *, where: str, server: str, max_tokens: int
 ) -> None:
     """Show that the server holds constraints of a kind.
 
     Args:
         ask: asks the server.
-        kind: as `canary` takes it.
+        bait: a constraint that only one answer fits, of this kind.
+        kind: what an error calls it.
         where: what an error calls the setting.
         server: what an error calls the server.
         max_tokens: the most tokens that an answer may have.
-        max_blanks: see `structured_outputs`.
 
     Raises:
         ConfigError: it does not.
         EngineError: it does not answer at all.
     """
-    bait = canary(kind, secrets.token_hex(4), max_blanks)
     completion = await _asked(ask, bait.fields, _TOKENS, where, server)
     if completion.finish_reason is FinishReason.LENGTH and not completion.text.strip():
         most = min(_TOKENS_WITH_REASONING, max_tokens)

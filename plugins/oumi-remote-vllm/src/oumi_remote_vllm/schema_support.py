@@ -1,4 +1,4 @@
-"""What vLLM leaves out of a JSON Schema without a word. Pure.
+"""What vLLM does with a JSON Schema: which part it leaves out, and which backend holds it. Pure.
 
 Seen with vLLM 0.32, whose first choice is xgrammar 0.2.8: it answers as if these parts were not
 there, and an answer that does not fit comes back as if it did. What it cannot do and says so
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ignored_parts"]
+__all__ = ["ignored_parts", "needs_another_backend"]
 
 _UNKNOWN = (
     "$dynamicRef",
@@ -67,6 +67,17 @@ _SHOWS_TYPE = {
 }
 """Keywords from which the type is taken where none is given."""
 
+_FORMATS = frozenset(
+    {
+        *("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "json-pointer"),
+        *("relative-json-pointer", "time", "uri", "uri-reference", "uri-template", "uuid"),
+    }
+)
+"""Formats that xgrammar knows."""
+
+_OF_LISTS = frozenset({"contains", "maxContains", "minContains", "uniqueItems"})
+_LENGTHS = frozenset({"maxLength", "minLength"})
+
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
 _LISTS = ("allOf", "anyOf", "oneOf", "prefixItems")
 _ONE = (
@@ -82,6 +93,43 @@ def ignored_parts(schema: Any) -> list[str]:
         for place, part in _parts(schema, "")
         for keyword, why in _ignored(part)
     ]
+
+
+def needs_another_backend(schema: Any) -> bool:
+    """True if vLLM gives the schema to another backend than xgrammar, as its first choice."""
+    return any(_is_beyond_xgrammar(part) for _, part in _parts(schema, ""))
+
+
+def _is_beyond_xgrammar(part: dict[str, Any]) -> bool:
+    names = _names(part.get("type", ()))
+    return (
+        (("number" in names or "integer" in names) and "multipleOf" in part)
+        or ("array" in names and bool(part.keys() & _OF_LISTS))
+        or ("string" in names and (_is_of_two_kinds(part) or _is_of_unknown_format(part)))
+        or ("object" in names and _names_are_of_two_kinds(part))
+        or len(part.get("allOf", ())) > 1
+    )
+
+
+def _is_of_two_kinds(part: dict[str, Any]) -> bool:
+    """True for a string that is limited both by what stands in it and by its length."""
+    return ("pattern" in part or "format" in part) and bool(part.keys() & _LENGTHS)
+
+
+def _is_of_unknown_format(part: dict[str, Any]) -> bool:
+    return "format" in part and part["format"] not in _FORMATS
+
+
+def _names_are_of_two_kinds(part: dict[str, Any]) -> bool:
+    patterns, name = part.get("patternProperties", {}), part.get("propertyNames")
+    if patterns and ("properties" in part or len(patterns) > 1):
+        return True
+    others = (
+        bool(patterns)
+        or "properties" in part
+        or part.get("unevaluatedProperties", True) is not True
+    )
+    return name is not None and (others or (isinstance(name, dict) and _is_of_two_kinds(name)))
 
 
 def _parts(schema: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from oumi_remote_vllm.ignored import ignored_parts
+from oumi_remote_vllm.schema_support import ignored_parts, needs_another_backend
 
 CASES = [
     json.loads(line)
@@ -37,7 +37,7 @@ class Dog(BaseModel):
 class Owner(BaseModel):
     """Someone with pets."""
 
-    name: str = Field(min_length=1, pattern="^[A-Z]")
+    name: str = Field(pattern="^[A-Z]")
     age: Annotated[int | None, Field(ge=0)] = None
     pets: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = []
     friends: list[Owner] = []
@@ -76,3 +76,40 @@ def test_values_are_of_their_types() -> None:
         fits = [value for value in every if not ignored_parts({"type": names, "enum": [value]})]
         assert len(fits) == 1
     assert not ignored_parts({"type": "number", "enum": [1, 2.5]})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "integer", "multipleOf": 5},
+        {"type": "array", "uniqueItems": True},
+        {"type": ["array", "null"], "contains": {"const": 1}},
+        {"type": "string", "format": "credit-card"},
+        {"type": "string", "pattern": "^a*$", "minLength": 3},
+        {"allOf": [{"type": "integer"}, {"type": "number"}]},
+        {"type": "object", "patternProperties": {"^a": {}}, "properties": {"b": {}}},
+        {"type": "object", "patternProperties": {"^a": {}, "^b": {}}},
+        {"type": "object", "propertyNames": {"pattern": "^a", "maxLength": 3}},
+        {"type": "object", "propertyNames": {"enum": ["a"]}, "properties": {"a": {}}},
+    ],
+    ids=str,
+)
+def test_a_schema_beyond_xgrammar_is_known(part: dict[str, Any]) -> None:
+    assert needs_another_backend({"type": "array", "items": {"anyOf": [part]}})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Owner.model_json_schema(),
+        {"type": "string", "format": "date"},
+        {"type": "object", "propertyNames": {"pattern": "^a"}},
+        {"type": "object", "patternProperties": {"^a": {"type": "null"}}},
+        {"type": "array", "items": {"type": "number", "minimum": 1}},
+        {},
+        True,
+    ],
+    ids=str,
+)
+def test_a_schema_for_xgrammar_is_known(part: Any) -> None:
+    assert not needs_another_backend(part)
