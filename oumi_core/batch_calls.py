@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -12,11 +13,11 @@ from oumi_core.loop import run_async, run_blocking
 from oumi_core.run.source import Source
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from oumi_core.batching.batches import Batches, OpenBatch
+    from oumi_core.batching.export import Form
     from oumi_core.batching.results import BatchResult
     from oumi_core.batching.status import BatchInfo, BatchListResponse
     from oumi_core.configs import InferenceConfig
@@ -282,6 +283,66 @@ class BatchCalls(ABC):
             if not (partial or info.is_terminal):
                 raise BatchUnfinished(info)
             return await batches.results(batch, conversations)
+
+    def write_batch_results(
+        self,
+        batch_id: str,
+        output_path: str | os.PathLike[str],
+        inference_config: InferenceConfig | None = None,
+        *,
+        partial: bool = False,
+        form: Form = "conversations",
+    ) -> BatchInfo:
+        """Write a batch's answers to a file in the order of the submission, failed rows beside it.
+
+        Memory does not grow with the batch. Each file is whole, or not there at all.
+
+        Args:
+            batch_id: the batch.
+            output_path: the JSONL file for the answers; failed rows go to
+                `<output_path>.failed.jsonl`.
+            inference_config: how the server is reached now.
+            partial: write what there is, also of a batch that is not at its end.
+            form: `conversations`, as a run writes them; or `openai-batch`, the lines of OpenAI's
+                output and error files, with each row's `conversation_id` as its `custom_id`.
+
+        Raises:
+            BatchUnfinished: it is not at its end.
+            ConfigError, EngineError, RunStopped: as `get_batch_status`; or the disk refuses.
+        """
+        return run_blocking(
+            self._write_results(batch_id, output_path, inference_config, form, partial=partial)
+        )
+
+    async def awrite_batch_results(
+        self,
+        batch_id: str,
+        output_path: str | os.PathLike[str],
+        inference_config: InferenceConfig | None = None,
+        *,
+        partial: bool = False,
+        form: Form = "conversations",
+    ) -> BatchInfo:
+        """The awaitable twin of `write_batch_results`."""
+        return await run_async(
+            self._write_results(batch_id, output_path, inference_config, form, partial=partial)
+        )
+
+    async def _write_results(
+        self,
+        batch_id: str,
+        output_path: str | os.PathLike[str],
+        config: InferenceConfig | None,
+        form: Form,
+        *,
+        partial: bool,
+    ) -> BatchInfo:
+        async with self._opened(batch_id, config) as (batches, batch):
+            info = await batches.fetch(batch, partial=partial)
+            if not (partial or info.is_terminal):
+                raise BatchUnfinished(info)
+            await batches.export(batch, os.fspath(output_path), form)
+            return info
 
     # Stopping it, sending it again, forgetting it.
 

@@ -18,9 +18,11 @@ import attrs
 
 from oumi_core.batching.backend import BatchJob
 from oumi_core.batching.building import Builder
+from oumi_core.batching.export import export
 from oumi_core.batching.fetching import Fetching, info_of
 from oumi_core.batching.manifest import Facts, Manifest
 from oumi_core.batching.online import answer_online
+from oumi_core.batching.outcome import Outcome
 from oumi_core.batching.patience import Patience
 from oumi_core.batching.results import BatchResult, read_results
 from oumi_core.batching.sending import find_sent, send_parts
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oumi_core.batching.backend import BatchBackend, Batching
+    from oumi_core.batching.export import Form
     from oumi_core.batching.status import BatchInfo
     from oumi_core.configs import InferenceConfig
     from oumi_core.plugin_info import Found
@@ -328,6 +331,15 @@ class Batches:
 
         return await asyncio.to_thread(collect)
 
+    async def export(self, batch: OpenBatch, output_path: str, form: Form) -> None:
+        """Write what was fetched to a file, and failed rows beside it.
+
+        Raises:
+            ConfigError: a file cannot be there.
+            RunStopped: the disk refuses.
+        """
+        await asyncio.to_thread(export, batch.manifest, batch.judge, output_path, form)
+
     async def cancel(self, batch: OpenBatch) -> BatchInfo:
         """Ask for all parts to be stopped, those too that a process that died had sent.
 
@@ -366,6 +378,8 @@ class Batches:
             )
         await batch.fetching.fetch(partial=False)
         manifest = batch.manifest
+        if manifest.outcomes().get(Outcome.OK) == info.total_requests:
+            return info
         parts = await asyncio.to_thread(manifest.parts)
         number = max((part.number for part in parts), default=0) + 1
         round_number = max((part.round for part in parts), default=0) + 1

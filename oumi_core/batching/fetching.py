@@ -11,6 +11,7 @@ import attrs
 
 from oumi_core.batching.building import place_in
 from oumi_core.batching.outcome import Outcome, outcome_of, write_outcome
+from oumi_core.batching.sending import handles_of
 from oumi_core.batching.status import BatchError, BatchInfo, BatchStatus, PartStatus
 from oumi_core.errors import EngineError
 from oumi_core.types.conversation import Conversation
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from oumi_core.wire.batch import BatchLine
 
 __all__ = ["Fetching", "info_of"]
+
+LOST: Final = "not_found"
+"""The code of the error of a part that the backend took and no longer has."""
 
 _GROUP: Final = 256
 """Results that are written at once, while the loop does other things."""
@@ -143,16 +147,20 @@ class Fetching:
         """
         for part in await asyncio.to_thread(self._manifest.parts):
             if part.handle is not None and not part.is_terminal:
-                status = await self._status(part.handle)
+                status = await self._status(part)
                 await asyncio.to_thread(self._manifest.seen, part.number, status)
 
-    async def _status(self, handle: str) -> PartStatus:
+    async def _status(self, part: PartRecord) -> PartStatus:
+        handle = part.handle or ""
         try:
-            return await self._patience.call(lambda: self._backend.status(handle))
+            return await self._patience.call(functools.partial(self._backend.status, handle))
         except EngineError as error:
             if error.failure.kind is not FailureKind.NOT_FOUND:
                 raise
-            gone = BatchError(f"the backend no longer has it: {error.failure.message}", "not_found")
+            # A wrong address answers like this, too, but does not list batches.
+            if await handles_of(self._backend, self._patience, [part]):
+                raise
+            gone = BatchError(f"the backend no longer has it: {error.failure.message}", LOST)
             return PartStatus(handle, BatchStatus.FAILED, errors=(gone,))
 
     async def fetch(self, *, partial: bool) -> None:
@@ -170,7 +178,8 @@ class Fetching:
         """Read a part's results to their end, and only then let them count."""
         manifest = self._manifest
         await asyncio.to_thread(manifest.drop_gathered)
-        if part.handle is not None:
+        lost = any(error.code == LOST for error in status.errors)
+        if part.handle is not None and not lost:
             await self._read(status)
         silent = _Silent(status) if part.is_terminal else None
         await asyncio.to_thread(manifest.ingest, part, silent)

@@ -13,11 +13,13 @@ from oumi_core.batching.patience import may_have_arrived
 from oumi_core.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from oumi_core.batching.backend import BatchBackend
     from oumi_core.batching.manifest import Manifest, PartRecord
     from oumi_core.batching.patience import Patience
 
-__all__ = ["find_sent", "send_parts"]
+__all__ = ["find_sent", "handles_of", "send_parts"]
 
 _CLOCKS_DIFFER: Final = 3600.0
 """Seconds: a part that the backend took so long before we first tried is not ours."""
@@ -47,11 +49,23 @@ async def find_sent(manifest: Manifest, backend: BatchBackend, patience: Patienc
     lost = [p for p in parts if p.handle is None and p.tried is not None and not p.is_terminal]
     if not lost:
         return
-    since = min(part.tried or 0.0 for part in lost) - _CLOCKS_DIFFER
-    wanted = {part.token: part.number for part in lost}
-    handles = await patience.call(lambda: _handles(backend, set(wanted), since))
-    for token, handle in handles.items():
-        await asyncio.to_thread(manifest.submitted, wanted[token], handle)
+    handles = await handles_of(backend, patience, lost)
+    for part in lost:
+        if part.token in handles:
+            await asyncio.to_thread(manifest.submitted, part.number, handles[part.token])
+
+
+async def handles_of(
+    backend: BatchBackend, patience: Patience, parts: Sequence[PartRecord]
+) -> dict[str, str]:
+    """Token and handle of those parts, which were tried, that the backend lists.
+
+    Raises:
+        EngineError, RunStopped: it cannot be asked.
+    """
+    since = min(part.tried or 0.0 for part in parts) - _CLOCKS_DIFFER
+    tokens = {part.token for part in parts}
+    return await patience.call(lambda: _handles(backend, tokens, since))
 
 
 async def _handles(backend: BatchBackend, tokens: set[str], since: float) -> dict[str, str]:

@@ -23,6 +23,7 @@ __all__ = ["oumi", "run"]
 _COMMANDS: Final = {
     "infer": ("oumi_core.cli.infer", "Answer a file of conversations, one question, or chat."),
     "engines": ("oumi_core.cli.engines", "List the engines that are installed."),
+    "batch": ("oumi_core.cli.batch", "Send rows as a batch, and have the answers later."),
     "runs": ("oumi_core.cli.runs", "Show what the runs to an output have done."),
     "config": ("oumi_core.cli.config", "Check a config, or print the schema of one."),
     "completion": ("oumi_core.cli.completion", "Print the script for completion in a shell."),

@@ -133,7 +133,7 @@ def _answer_file(
     config: InferenceConfig, *, fresh: bool, retry_failed: bool, as_json: bool, progress: str
 ) -> int:
     # Import on use, here and below: help and completion need no engine.
-    from oumi_core.cli.batch import answer_file  # noqa: PLC0415
+    from oumi_core.cli.file_run import answer_file  # noqa: PLC0415
     from oumi_core.cli.standard_input import STANDARD_INPUT, standard_input  # noqa: PLC0415
     from oumi_core.inference import get_engine  # noqa: PLC0415
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from oumi_core.run.journal import Journal
     from oumi_core.types.result import Result
 
-__all__ = ["failed_path", "line_of", "temporary_path", "write_outputs"]
+__all__ = ["failed_path", "line_of", "temporary_path", "write_outputs", "write_whole"]
 
 
 def failed_path(output_path: str) -> Path:
@@ -56,9 +56,9 @@ def write_outputs(journal: Journal, output_path: str) -> None:
     try:
         # Closed whatever happens: lines that were not all taken hold the journal.
         with closing(journal.lines(ok=True)) as lines:
-            _write(lines, Path(output_path), keep_empty=True)
+            write_whole(lines, Path(output_path), keep_empty=True)
         with closing(journal.lines(ok=False)) as lines:
-            _write(lines, failed_path(output_path), keep_empty=False)
+            write_whole(lines, failed_path(output_path), keep_empty=False)
     except OSError as error:
         raise RunStopped(
             f"the disk of {output_path} refused a write: {error.strerror}; all answers are kept in "
@@ -66,7 +66,17 @@ def write_outputs(journal: Journal, output_path: str) -> None:
         ) from error
 
 
-def _write(lines: Iterable[bytes], path: Path, *, keep_empty: bool) -> None:
+def write_whole(lines: Iterable[bytes], path: Path, *, keep_empty: bool) -> None:
+    """Write a file under another name, and give it its own when it is whole and on disk. Blocks.
+
+    Args:
+        lines: what to write.
+        path: the file.
+        keep_empty: write it also if there is nothing to write; else it is removed.
+
+    Raises:
+        OSError: the disk refused.
+    """
     temporary = temporary_path(path)
     try:
         empty = not _written(lines, temporary)

@@ -1,0 +1,225 @@
+"""The queue on this machine: any engine, in a process of its own, which may be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+
+from oumi_core.batching import BatchStatus
+from oumi_core.configs import (
+    GenerationParams,
+    GuidedDecodingParams,
+    InferenceConfig,
+    ModelParams,
+    RemoteParams,
+)
+from oumi_core.engine import Engine
+from oumi_core.errors import ConfigError, InferenceFailed
+from oumi_core.inference import get_engine
+from oumi_core.types import Completion, Conversation, Message, Role
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from conftest import Bench
+
+    from oumi_core.engine import Request
+    from oumi_core.inference import InferenceEngine
+
+ECHO = InferenceConfig(model=ModelParams(model_name="demo"))
+
+
+def asked(*texts: str) -> list[Conversation]:
+    return [Conversation([Message(Role.USER, text)]) for text in texts]
+
+
+@pytest.fixture
+def echo(bench: Bench) -> Iterator[InferenceEngine]:
+    with get_engine("echo", ECHO) as engine:
+        yield engine
+
+
+def workers(bench: Bench) -> list[int]:
+    """The processes that work on a queue of this test."""
+    state = str(bench.folder / "state").encode()
+    found = []
+    for name in os.listdir("/proc"):  # noqa: PTH208 - names are what is wanted
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as file:  # noqa: PTH123 - a short path
+                command = file.read()
+        except (OSError, ValueError):
+            continue
+        if b"oumi_core.batch_worker" in command and state in command:
+            found.append(int(name))
+    return found
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come"
+        time.sleep(0.01)
+
+
+def test_a_batch_is_answered_by_a_process_of_its_own(bench: Bench, echo: InferenceEngine) -> None:
+    conversations = asked(*(f"row {at % 90}" for at in range(100)))
+    batch_id = echo.infer_batch(conversations)
+    assert workers(bench) == workers(bench) != [os.getpid()]
+    seen: list[str] = []
+    info = echo.wait_batch(batch_id, on_progress=lambda info: seen.append(info.status))
+    assert (info.status, info.outcomes, info.batching) == ("completed", {"ok": 100}, "local")
+    assert seen[-1] == "completed"
+    results = echo.get_batch_results(batch_id, conversations[::-1])
+    assert [row[1].text for row in results] == [row[0].text for row in conversations[::-1]]
+
+
+def test_the_worker_ends_when_there_is_nothing_to_do(bench: Bench, echo: InferenceEngine) -> None:
+    echo.wait_batch(echo.infer_batch(asked("a")))
+    wait_for(lambda: not workers(bench), "the worker's end")
+
+
+def test_one_worker_does_one_batch_after_another(bench: Bench, echo: InferenceEngine) -> None:
+    ids = [echo.infer_batch(asked(f"{at}")) for at in range(4)]
+    assert len(workers(bench)) <= 1
+    for at, batch_id in enumerate(ids):
+        echo.wait_batch(batch_id)
+        assert echo.get_batch_results(batch_id)[0][-1].text == f"{at}"
+
+
+def test_another_process_gets_the_results(bench: Bench, echo: InferenceEngine) -> None:
+    batch_id = echo.infer_batch(asked("a", "b"))
+    done = bench.python(f"""
+import oumi_core as oumi
+with oumi.get_engine("echo", model="demo") as engine:
+    print(engine.wait_batch("{batch_id}").status)
+    print([row[-1].text for row in engine.get_batch_results("{batch_id}")])
+""")
+    assert done.stdout.splitlines() == ["completed", "['a', 'b']"], done.stderr
+
+
+def test_a_literal_key_is_refused_with_the_way_out(echo: InferenceEngine) -> None:
+    key = InferenceConfig(remote_params=RemoteParams(api_key="sk-secret"))
+    with pytest.raises(ConfigError, match="api_key_env_varname") as raised:
+        echo.infer_batch(asked("a"), key)
+    assert "sk-secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ({"headers": {"X-Api-Key": "hush"}}, "engine_args.headers.X-Api-Key"),
+        ({"hf_token": "hush"}, "engine_args.hf_token"),
+        ({"client": object()}, "engine_args.client"),
+    ],
+)
+def test_secrets_and_objects_among_the_arguments_are_refused(
+    echo: InferenceEngine, arguments: dict[str, object], path: str
+) -> None:
+    with pytest.raises(ConfigError, match=path) as raised:
+        echo.infer_batch(asked("a"), InferenceConfig(engine_args=arguments))
+    assert "hush" not in str(raised.value)
+
+
+class Nameless(Engine):
+    async def complete(self, request: Request) -> Completion:
+        return Completion(Message(Role.ASSISTANT, "a"))
+
+
+def test_an_engine_that_no_other_process_finds_is_refused(bench: Bench) -> None:
+    with get_engine(Nameless, ECHO) as engine:
+        with pytest.raises(ConfigError, match="announce Nameless as a plugin"):
+            engine.infer_batch(asked("a"))
+
+
+def test_provider_needs_an_engine_with_a_batch_api(echo: InferenceEngine) -> None:
+    with pytest.raises(ConfigError, match="has no batch API; choose `local`"):
+        echo.infer_batch(asked("a"), InferenceConfig(batching="provider"))
+
+
+def test_answers_are_checked_and_what_failed_is_sent_again(echo: InferenceEngine) -> None:
+    guided = GuidedDecodingParams(choice=["yes", "no"], backend="reask")
+    config = InferenceConfig(generation=GenerationParams(guided_decoding=guided))
+    batch_id = echo.infer_batch(asked("yes", "perhaps"), config)
+    info = echo.wait_batch(batch_id)
+    assert info.outcomes == {"failed": 2}  # the echo repeats the demand, too
+    with pytest.raises(InferenceFailed, match="invalid_output"):
+        echo.get_batch_results(batch_id)
+    echo.resubmit_batch(batch_id)
+    again = echo.wait_batch(batch_id)
+    assert (again.parts, again.outcomes) == (2, {"failed": 2})
+
+
+def test_a_batch_that_waits_can_be_cancelled(bench: Bench, echo: InferenceEngine) -> None:
+    with held_queue(bench):
+        batch_id = echo.infer_batch(asked("a", "b"))
+        assert echo.get_batch_status(batch_id).status is BatchStatus.VALIDATING
+        assert echo.cancel_batch(batch_id).status is BatchStatus.CANCELLING
+    info = echo.wait_batch(batch_id)
+    assert (info.status, info.outcomes) == ("cancelled", {"canceled": 2})
+
+
+def held_queue(bench: Bench) -> AbstractContextManager[bool]:
+    """Be the worker of the queue, and do nothing."""
+    from oumi_core.batching.worker_process import only_worker
+
+    queue = bench.folder / "state" / "local" / "oumi-core%3Aecho"
+    queue.mkdir(parents=True)
+    return only_worker(queue)
+
+
+def test_an_engine_that_cannot_be_brought_up_fails_the_batch(bench: Bench) -> None:
+    done = bench.python("""
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+config = oumi.InferenceEngine("shelf", oumi.get_engine("shelf", model="demo").config).config
+with oumi.get_engine("shelf", model="demo", batching="local") as engine:
+    info = engine.wait_batch(engine.infer_batch([Conversation([Message(Role.USER, "a")])]))
+    print(info.status, info.outcomes, info.errors[0].message[:40])
+""")
+    assert done.stdout.startswith("failed {'missing': 1} "), done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_ten_thousand_rows_survive_three_kills_of_the_worker(
+    bench: Bench, echo: InferenceEngine
+) -> None:
+    conversations = asked(*(f"row {at}" for at in range(10_000)))
+    slow = attrs.evolve(ECHO, num_workers=1)
+    batch_id = echo.infer_batch(conversations, slow)
+    killed = 0
+    for share in (0.1, 0.3, 0.6):
+
+        def is_so_far(rows: float = share * 10_000) -> bool:
+            echo.get_batch_status(batch_id)  # whoever looks has a worker started
+            return rows_done(bench) > rows
+
+        wait_for(is_so_far, "progress")
+        for process in workers(bench):
+            os.kill(process, signal.SIGKILL)
+            killed += 1
+        wait_for(lambda: not workers(bench), "the worker's death")
+    assert killed == 3
+    assert echo.wait_batch(batch_id).outcomes == {"ok": 10_000}
+    results = echo.get_batch_results(batch_id)
+    assert [row[-1].text for row in results] == [row[0].text for row in conversations]
+
+
+def rows_done(bench: Bench) -> int:
+    lines = 0
+    for path in (bench.folder / "state" / "local").glob("*/*/results.jsonl*"):
+        lines = max(lines, count_lines(path))
+    return lines
+
+
+def count_lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:  # renamed a moment ago
+        return 0
