@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -213,6 +215,16 @@ def test_a_batch_is_made_of_the_file_with_all_that_finds_it_again(asked: Any, pa
         "completion_window": "24h",
         "metadata": {"oumi_token": "token-1", "oumi_batch": "batch-1", "sha256": "5a" * 32},
     }
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_a_server_that_shows_no_files_is_asked_for_the_batch_at_once(
+    asked: Any, part: Part, status: int
+) -> None:
+    script = [error(status), batch()]
+    handle, server = asked(script, lambda backend: backend.submit(part, "f"))
+    assert handle == "batch_1"
+    assert [request.method for request in server.requests] == ["GET", "POST"]
 
 
 @pytest.mark.parametrize("not_yet", [error(404, "no such file"), said(id="f", status="Pending")])
@@ -487,3 +499,41 @@ def test_a_proxy_that_tunnels_is_not_shown_the_key(
         asyncio.run(main())
     assert proxy.requests[0].method == "CONNECT"
     assert "authorization" not in proxy.requests[0].headers
+
+
+NO_ROOM = """
+import asyncio, resource, sys
+from oumi_core.batching.status import BatchStatus, PartStatus
+from oumi_core.configs import ModelParams, RemoteParams
+from oumi_core.engine import EngineConfig
+from oumi_core.errors import RunStopped
+from oumi_http.remote import RemoteEngine
+
+arguments = {"quirks": {"batches": True}}
+params = RemoteParams(api_url=sys.argv[1])
+engine = RemoteEngine(EngineConfig(ModelParams(model_name="m"), params, arguments))
+ended = PartStatus("batch_1", BatchStatus.COMPLETED, output_file_id="file-out")
+
+async def main():
+    try:
+        async for line in engine.batch_backend().results(ended, None):
+            print("a line")
+    except RunStopped as error:
+        print(error)
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+asyncio.run(main())
+"""
+
+
+def test_a_file_for_which_there_is_no_room_stops_it_and_says_where() -> None:
+    with FaultServer([raw(b"x" * 10_000)]) as server:
+        done = subprocess.run(
+            [sys.executable, "-B", "-c", NO_ROOM, server.url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.stdout.startswith("the results of a batch cannot be stored in ")
+    assert "File too large; make room, or set TMPDIR" in done.stdout
+    assert done.stderr == ""

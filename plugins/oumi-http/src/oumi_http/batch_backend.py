@@ -39,6 +39,9 @@ _LOOKS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _ENDED = (400, 409, 422)
 """With these servers refuse to cancel what has ended."""
 
+_UNSHOWN = (405, 501)
+"""With these servers answer for what they do not have."""
+
 _NOT_YET = frozenset({"pending", "notrunning", "running", "processing"})
 """States of a stored file that no batch can be made of yet; Azure checks files first."""
 
@@ -112,9 +115,10 @@ class ChatBatches(BatchBackend):
             try:
                 said = json_of(await api.file(file_id))
             except EngineError as error:
-                if error.failure.kind is not FailureKind.NOT_FOUND:
+                failure = error.failure
+                if failure.kind is not FailureKind.NOT_FOUND and failure.status not in _UNSHOWN:
                     raise
-                if wait is None:
+                if wait is None or failure.status in _UNSHOWN:
                     return  # perhaps it shows no file to anybody; the batch's answer will tell
             else:
                 state = _state(said)
