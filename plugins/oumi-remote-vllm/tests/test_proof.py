@@ -147,6 +147,23 @@ def test_a_model_that_reasons_first_gets_the_tokens_for_it(vllm: type[ScriptedVL
     assert budgets == [None, 32, 1500, 1, 1024, 1024]
 
 
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_a_server_that_takes_all_answers_for_reasoning_gets_no_row(
+    vllm: type[ScriptedVLLM], finish_reason: str
+) -> None:
+    # Seen with a --reasoning-parser and a model that does not reason.
+    good = vllm()
+    thought = {"reasoning": "Hello! How can I help you?"}
+    answer = completion("", finish_reason=finish_reason, message=thought)
+    assert not isinstance(answer, Reply)
+    with (
+        FaultServer(then=lambda one: (answer if one.method == "POST" else good)(one)) as server,
+        pytest.raises(ConfigError, match="does the server's --reasoning-parser fit the model"),
+    ):
+        answered(server, choice=["yes", "no"])
+    assert rows_sent(server) == []
+
+
 def test_the_proof_is_asked_for_once_for_each_constraint(vllm: type[ScriptedVLLM]) -> None:
     with (
         FaultServer(then=vllm()) as server,

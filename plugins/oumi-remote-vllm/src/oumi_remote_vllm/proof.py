@@ -57,13 +57,20 @@ async def prove_live(
     if completion.finish_reason is FinishReason.LENGTH and not completion.text.strip():
         most = min(_TOKENS_WITH_REASONING, max_tokens)
         completion = await _asked(ask, bait.fields, most, where, server)
-    if completion.text.strip() != bait.answer:
+    said = completion.text.strip()
+    if said == bait.answer:
+        return
+    if not said and completion.message.reasoning_content:
         raise ConfigError(
-            f"{where}: {server} does not hold a {kind} in `structured_outputs`: asked for the only "
-            "text that fits one, it answered with another. A vLLM server does from version 0.11 "
-            "on; for any other choose the engine `remote`, or "
-            "generation.guided_decoding.backend: reask"
+            f"{where}: {server} answers with reasoning alone, and vLLM holds a {kind} only after "
+            "it; does the server's --reasoning-parser fit the model? Many models reason less or "
+            "not at all with model.chat_template_kwargs: {enable_thinking: false}"
         )
+    raise ConfigError(
+        f"{where}: {server} does not hold a {kind} in `structured_outputs`: asked for the only "
+        "text that fits one, it answered with another. A vLLM server does from version 0.11 on; "
+        "for any other choose the engine `remote`, or generation.guided_decoding.backend: reask"
+    )
 
 
 async def prove_taken(
