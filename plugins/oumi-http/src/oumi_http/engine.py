@@ -188,7 +188,8 @@ class ChatCompletionsEngine(Engine):
     def as_asked(self, completion: Completion, constraint: Constraint | None) -> Completion:  # noqa: ARG002 - for subclasses
         """An answer in the form that was asked for, where `body` asks the server for another.
 
-        `complete` gives it this way, and so do batches. By default it is the answer as it came.
+        `complete` gives it this way, and so do batches; who overrides it sees to `stream`, too. By
+        default it is the answer as it came.
         """
         return completion
 
