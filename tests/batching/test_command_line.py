@@ -1,0 +1,203 @@
+"""`oumi batch` as a program, from one process to the next."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+OUMI = Path(sysconfig.get_path("scripts")) / "oumi"
+
+
+def oumi(bench: Bench, *arguments: str, code: int = 0, **environ: str) -> str:
+    done = subprocess.run(
+        [OUMI, "batch", *arguments],
+        env=bench.environ | environ,
+        cwd=bench.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stdout if code in {0, 1} else done.stderr
+
+
+def write(bench: Bench, name: str, *rows: Any) -> str:
+    (bench.folder / name).write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return name
+
+
+def rows_of(bench: Bench, name: str) -> list[Any]:
+    return [json.loads(line) for line in (bench.folder / name).read_text().splitlines()]
+
+
+def prompts(*texts: str) -> list[dict[str, str]]:
+    return [{"prompt": text} for text in texts]
+
+
+@pytest.fixture
+def config(bench: Bench) -> str:
+    path = bench.folder / "config.yaml"
+    path.write_text("engine: shelf\nmodel: {model_name: demo}\nengine_args: {folder: server}\n")
+    return path.name
+
+
+def submitted(bench: Bench, config: str, *texts: str) -> str:
+    name = write(bench, "in.jsonl", *prompts(*texts))
+    return oumi(bench, "submit", "-c", config, "--input_path", name).strip()
+
+
+def test_a_batch_goes_from_command_to_command(bench: Bench, config: str) -> None:
+    batch_id = submitted(bench, config, "a", "fail b", "c")
+    assert oumi(bench, "status", batch_id) == "completed: 0/3 rows answered\n"
+    waited = oumi(bench, "wait", batch_id, code=1)
+    assert waited == "completed: 2/3 rows answered, 1 failed (1 failed)\n"
+    oumi(bench, "results", batch_id, "--output_path", "out.jsonl", code=1)
+    assert [row["messages"][-1]["content"] for row in rows_of(bench, "out.jsonl")] == [
+        "re: a",
+        "re: c",
+    ]
+    (failed,) = rows_of(bench, "out.jsonl.failed.jsonl")
+    assert (failed["failure"]["kind"], failed["failure"]["index"]) == ("bad_request", 1)
+    listed = json.loads(oumi(bench, "list", "--json"))
+    assert [one["id"] for one in listed] == [batch_id]
+    assert batch_id in oumi(bench, "list")
+    assert "1 failed" in oumi(bench, "resubmit", batch_id, "--online", code=1)
+    oumi(bench, "forget", batch_id)
+    assert json.loads(oumi(bench, "list", "--json")) == []
+
+
+def test_results_are_printed_without_an_output_path(bench: Bench, config: str) -> None:
+    batch_id = submitted(bench, config, "a", "b")
+    lines = oumi(bench, "results", batch_id).splitlines()
+    assert [json.loads(line)["messages"][-1]["content"] for line in lines] == ["re: a", "re: b"]
+
+
+def test_a_batch_that_is_not_done_ends_with_3_and_says_how_far_it_is(
+    bench: Bench, config: str
+) -> None:
+    batch_id = submitted(bench, config, "a", "b")
+    bench.change(bench.batches()[0], status="in_progress", counts=[2, 1, 0], answered=1)
+    state = json.loads(oumi(bench, "status", batch_id, "--json"))
+    assert (state["status"], state["completed_requests"]) == ("in_progress", 1)
+    assert "in_progress, 1 of 2 rows" in oumi(bench, "results", batch_id, code=3)
+    assert "not at its end" in oumi(bench, "wait", batch_id, "--timeout", "0.1", code=3)
+    arguments = ("results", batch_id, "--partial", "--output_path", "out.jsonl")
+    assert "1/2" in oumi(bench, *arguments, code=3)
+    assert len(rows_of(bench, "out.jsonl")) == 1
+    assert oumi(bench, "cancel", batch_id).startswith("cancelled")
+
+
+def test_progress_is_shown_for_machines(bench: Bench, config: str) -> None:
+    batch_id = submitted(bench, config, "a")
+    done = subprocess.run(
+        [OUMI, "batch", "wait", batch_id, "--progress", "json", "--json"],
+        env=bench.environ,
+        cwd=bench.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (event,) = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (event["event"], event["id"]) == ("progress", batch_id)
+    assert json.loads(done.stdout)["outcomes"] == {"ok": 1}
+
+
+def request(custom_id: str, text: str, **body: Any) -> dict[str, Any]:
+    fields = {"model": "their-model", "messages": [{"role": "user", "content": text}], **body}
+    return {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": fields,
+    }
+
+
+def test_files_of_openai_go_in_and_come_out(bench: Bench, config: str) -> None:
+    more = {"temperature": 0.5, "max_tokens": 7, "stop": "END", "seed": 3, "store": True}
+    requests = [request(f"r{at}", text, **more) for at, text in enumerate(("a", "fail", "expire"))]
+    name = write(bench, "requests.jsonl", *requests)
+    arguments = ("-c", config, "--input_path", name, "--format", "openai-batch")
+    batch_id = oumi(bench, "submit", *arguments).strip()
+    (sent,) = (bench.server / "files").iterdir()
+    body = json.loads(sent.read_text().splitlines()[0])["body"]
+    assert body == {
+        "model": "their-model",
+        "messages": [{"role": "user", "content": "a"}],
+        "max_completion_tokens": 7,
+        "temperature": 0.5,
+        "seed": 3,
+        "stop": ["END"],
+        "store": True,
+    }
+    out = ("--output_path", "out.jsonl", "--format", "openai-batch")
+    oumi(bench, "wait", batch_id, code=1)
+    oumi(bench, "results", batch_id, *out, code=1)
+    (answer,) = rows_of(bench, "out.jsonl")
+    assert answer["custom_id"] == "r0"
+    assert answer["response"]["status_code"] == 200
+    assert answer["response"]["body"]["choices"][0]["message"]["content"] == "re: a"
+    refused, expired = rows_of(bench, "out.jsonl.failed.jsonl")
+    assert (refused["custom_id"], refused["response"]["status_code"]) == ("r1", 400)
+    assert (expired["custom_id"], expired["error"]["code"]) == ("r2", "batch_expired")
+
+
+@pytest.mark.parametrize(
+    ("second", "fault"),
+    [
+        (request("r0", "b"), "requests.jsonl:2: custom_id: 'r0' is that of line 1"),
+        (request("r1", "b", model="other"), "requests.jsonl:2: body.model: differs"),
+        (request("r1", "b", temperature=1), "requests.jsonl:2: body.temperature: differs"),
+        (request("r1", "b", stream=True), "requests.jsonl:2: body.stream"),
+        (request("", "b"), "requests.jsonl:2: custom_id: missing"),
+        ({**request("r1", "b"), "url": "/v1/embeddings"}, "requests.jsonl:2: url"),
+        ({**request("r1", "b"), "body": None}, "requests.jsonl:2: expected an object"),
+        (request("r1", "b", messages=[]), "requests.jsonl:2: body.messages: empty"),
+    ],
+)
+def test_faults_of_openai_files_are_found_before_anything_is_sent(
+    bench: Bench, config: str, second: Any, fault: str
+) -> None:
+    name = write(bench, "requests.jsonl", request("r0", "a"), second)
+    arguments = ("submit", "-c", config, "--input_path", name, "--format", "openai-batch")
+    assert fault in " ".join(oumi(bench, *arguments, code=2).split())
+    assert not bench.server.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("status", "batch-none"), "there is no batch 'batch-none'"),
+        (("submit", "--engine", "echo"), "give --input_path FILE"),
+        (("results", "batch-none", "--json"), "--json needs --output_path"),
+        (("submit", "--engine", "echo", "--tempo", "1"), "no option --tempo"),
+        (("sumbit",), "No such command"),
+    ],
+)
+def test_wrong_use_is_said_and_ends_with_2(
+    bench: Bench, arguments: tuple[str, ...], fault: str
+) -> None:
+    assert fault in oumi(bench, *arguments, code=2)
+
+
+def test_shells_complete_commands_and_ids(bench: Bench, config: str) -> None:
+    batch_id = submitted(bench, config, "a")
+    for words, expected in (("oumi batch re", "results"), ("oumi batch wait batch-", batch_id)):
+        done = subprocess.run(
+            [OUMI],
+            env=bench.environ
+            | {"_OUMI_COMPLETE": "bash_complete", "COMP_WORDS": words}
+            | {"COMP_CWORD": str(len(words.split()) - 1)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert expected in done.stdout

@@ -1,0 +1,111 @@
+"""A process is killed while it works on a batch: the next one ends with one batch, all rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from oumi_core.types import Conversation, Message, Role
+
+if TYPE_CHECKING:
+    from conftest import Bench
+
+PROGRAM = """
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+rows = [Conversation([Message(Role.USER, f"row {at}")]) for at in range(ROWS)]
+arguments = {"folder": "server", "max_requests": 40}
+with oumi.get_engine("shelf", model="demo", engine_args=arguments) as engine:
+    known = [info for info in engine.list_batches().batches if info.part_handles]
+    batch_id = known[0].id if FETCH and known else engine.infer_batch(rows)
+    results = engine.get_batch_results(batch_id, rows[::-1])
+    assert [row[1].text for row in results] == [f"re: {row[0].text}" for row in rows[::-1]]
+    print(batch_id, len(engine.list_batches().batches), len(results))
+"""
+
+
+def program(rows: int = 100, *, fetch: bool = False) -> str:
+    return PROGRAM.replace("ROWS", str(rows)).replace("FETCH", str(fetch))
+
+
+@pytest.mark.parametrize(
+    ("step", "fetch"),
+    [
+        ("before upload", False),
+        ("after upload", False),
+        ("after submit", False),
+        ("in the download", True),
+    ],
+)
+def test_running_again_after_a_kill_ends_with_one_batch(
+    bench: Bench, step: str, fetch: bool
+) -> None:
+    died = bench.python(program(), SHELF_DIE_AT=step)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    done = bench.python(program(fetch=fetch))
+    assert done.stdout.split()[1:] == ["1", "100"], done.stderr
+    assert len(bench.batches()) == 3
+
+
+def test_a_later_process_sends_what_is_left_on_the_id_alone(bench: Bench) -> None:
+    bench.python(program(), SHELF_DIE_AT="after submit")
+    assert len(bench.batches()) == 1
+    done = bench.python("""
+import oumi_core as oumi
+with oumi.get_engine("shelf", model="demo") as engine:
+    (info,) = engine.list_batches().batches
+    print(info.status, len(info.part_handles), len(engine.get_batch_status(info.id).part_handles))
+    print(engine.wait_batch(info.id).outcomes)
+""")
+    assert done.stdout.splitlines() == ["validating 0 1", "{'ok': 100}"], done.stderr
+    assert len(bench.batches()) == 3
+
+
+def test_a_kill_at_any_moment_of_the_fetch_loses_and_repeats_nothing(bench: Bench) -> None:
+    submitted = bench.python("""
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+rows = (Conversation([Message(Role.USER, f"row {at}")]) for at in range(3000))
+with oumi.get_engine("shelf", model="demo", engine_args={"folder": "server"}) as engine:
+    print(engine.infer_batch(rows))
+""")
+    batch_id = submitted.stdout.strip()
+    fetch = f"""
+import oumi_core as oumi
+with oumi.get_engine("shelf", model="demo") as engine:
+    print("begun", flush=True)
+    rows = engine.get_batch_results("{batch_id}")
+    assert [row[1].text for row in rows] == [f"re: row {{at}}" for at in range(3000)]
+    print(len(rows), engine.get_batch_status("{batch_id}").outcomes)
+"""
+    for moment in (0.0, 0.03, 0.06, 0.1, 0.15):
+        process = subprocess.Popen(
+            [sys.executable, "-c", fetch],
+            env=bench.environ,
+            cwd=bench.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(moment)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    done = bench.python(fetch)
+    assert done.stdout.splitlines()[1:] == ["3000 {'ok': 3000}"], done.stderr
+
+
+def test_what_a_dead_process_was_building_is_swept_away(bench: Bench) -> None:
+    building = bench.folder / "state" / "batches" / ".building-batch-1"
+    building.mkdir(parents=True)
+    os.utime(building, (1, 1))
+    with bench.engine() as engine:
+        assert engine.list_batches().batches == ()
+        engine.infer_batch([Conversation([Message(Role.USER, "a")])])
+    assert not building.exists()
