@@ -305,3 +305,19 @@ def test_the_rest_is_sent_again_alone(*, is_told: bool) -> None:
         answers = [row.messages[-1].content for row in engine.get_batch_results(batch_id)]
     assert answers == ["a!", "b!"]
     assert len(provider.batches) == 2
+
+
+def test_a_batch_for_which_the_provider_had_no_room_can_be_sent_again_whole() -> None:
+    full = {"code": "token_limit_exceeded", "message": "Enqueued token limit.", "line": None}
+    provider = Provider(end={"status": "failed", "errors": {"data": [full]}})
+    with FaultServer(then=provider) as server, made(server.url) as engine:
+        batch_id = engine.infer_batch(asking("a", "b"))
+        engine.get_batch_status(batch_id)
+        for result in engine.get_batch_results_partial(batch_id).results:
+            assert result.error is not None
+            assert (result.error.kind, result.error.code) == (FailureKind.MISSING, full["code"])
+            assert result.error.retryable
+        provider.end, provider.output = {"status": "completed"}, [text(0, "a!"), text(1, "b!")]
+        engine.resubmit_batch(batch_id)
+        answers = [row.messages[-1].content for row in engine.get_batch_results(batch_id)]
+    assert answers == ["a!", "b!"]
