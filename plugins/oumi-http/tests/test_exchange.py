@@ -88,6 +88,7 @@ def test_every_byte_of_a_request(started: Started, asks: Asks) -> None:
     assert json.loads(body)["messages"] == [{"role": "user", "content": "Wohin? Süden."}]
 
 
+LONG = json.dumps({"choices": [{"message": {"content": "Paris."}}], "x": "x" * 500_000}).encode()
 INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n"
 PACKED = gzip.compress(ANSWER)
 
@@ -97,6 +98,9 @@ PACKED = gzip.compress(ANSWER)
     [
         pytest.param([INTERIM + OK], id="interim"),
         pytest.param([INTERIM, OK], id="interim, apart"),
+        pytest.param(
+            [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(LONG), LONG)], id="long"
+        ),
         pytest.param([OK[:9], OK[9:30], OK[30:-5], OK[-5:]], id="in pieces"),
         pytest.param(
             [

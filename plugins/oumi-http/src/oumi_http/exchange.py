@@ -31,6 +31,10 @@ _CONNECTING = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
 _ALWAYS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 """What aiohttp's parser can take apart, zlib being everywhere."""
 
+_AT_ONCE = 65_536
+"""Bytes that asyncio asks a socket for at a time; left alone it asks for 262,144. So much memory is
+mapped for each answer anew, cut to the few bytes that came, and unmapped: 17 of 43 us."""
+
 _INTERIM = range(100, 200)
 _SWITCHING = 101
 """The one status below 200 after which nothing else comes."""
@@ -106,6 +110,8 @@ class Exchange:
             transport, protocol = connection.transport, connection.protocol
             assert transport is not None  # noqa: S101 - the pool gives open connections
             assert protocol is not None  # noqa: S101 - as above
+            if getattr(transport, "max_size", 0) > _AT_ONCE:  # uvloop and TLS have none
+                transport.max_size = _AT_ONCE  # type: ignore[attr-defined] # as just seen
             protocol.set_response_params(read_until_eof=True)
             # In one write, and so in one packet: the body is copied, which takes 0.1 us.
             transport.write(b"%b%d\r\n\r\n%b" % (self._head, len(body), body))
