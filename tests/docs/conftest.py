@@ -177,4 +177,5 @@ def page_folder(
             (folder / name).symlink_to(ROOT / name)
         folders[example.path] = folder
     monkeypatch.chdir(folders[example.path])
+    monkeypatch.setenv("XDG_STATE_HOME", str(folders[example.path] / "state"))
     return folders[example.path]

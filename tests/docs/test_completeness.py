@@ -46,6 +46,7 @@ def test_each_hook_is_a_heading_with_its_signature() -> None:
     "module",
     [
         "oumi_core",
+        "oumi_core.batching",
         "oumi_core.configs",
         "oumi_core.data",
         "oumi_core.engine",
