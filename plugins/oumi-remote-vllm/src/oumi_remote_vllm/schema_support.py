@@ -76,6 +76,9 @@ _FORMATS = frozenset(
 """Formats that xgrammar knows."""
 
 _OF_LISTS = frozenset({"contains", "maxContains", "minContains", "uniqueItems"})
+_FOR_ANOTHER_BACKEND = _OF_LISTS | {"patternProperties", "propertyNames"}
+"""Keywords for which vLLM may choose another backend, but only beside the type itself."""
+
 _LENGTHS = frozenset({"maxLength", "minLength"})
 
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
@@ -190,13 +193,14 @@ def _untyped(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Limits of a type that the schema does not state."""
     shown = {kind for kind, shows in _SHOWS_TYPE.items() if any(name in part for name in shows)}
     if "type" not in part:
-        for kind in sorted(_BY_TYPE.keys() - shown):
-            for name in sorted(part.keys() & _BY_TYPE[kind]):
+        for kind, limits in _BY_TYPE.items():
+            ignored = limits & _FOR_ANOTHER_BACKEND if kind in shown else limits
+            for name in sorted(part.keys() & ignored):
                 yield name, f'it needs "type": "{kind}" beside it'
-    if isinstance(part.get("additionalProperties"), dict):
-        undeclared = set(part.get("required", ())) - part.get("properties", {}).keys()
-        if undeclared:
-            yield "required", "beside a schema for others it holds for listed properties alone"
+    if set(part.get("required", ())) - part.get("properties", {}).keys():
+        yield "required", "it holds for properties that are listed, and names others"
+    if "propertyNames" in part and part.get("additionalProperties") is False:
+        yield "additionalProperties", "'propertyNames' lets others pass"
 
 
 def _names(given: Any) -> set[str]:
