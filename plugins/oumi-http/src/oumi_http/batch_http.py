@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -35,7 +36,7 @@ class BatchServer:
         endpoints: the server; its files and batches lie beside its chat completions.
         headers: gives those of each request, the key's among them; asked at each opening.
         seconds: the longest silence of the server in any request, 0 for any.
-        tls: makes the context of connections over TLS.
+        tls: makes the context of connections over TLS; asked at each opening, in a thread.
     """
 
     endpoints: Endpoints
@@ -53,7 +54,8 @@ class BatchServer:
         given = await self.headers()
         headers = {k: v for k, v in given.items() if k.lower() != "content-type"}
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self.tls()),
+            # In another thread: to read the system's authorities takes up to 0.1 s.
+            connector=aiohttp.TCPConnector(ssl=await asyncio.to_thread(self.tls)),
             # Without a limit on the whole: files of 200 MB come and go as fast as the line is.
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=CONNECT_SECONDS, sock_read=self.seconds or None

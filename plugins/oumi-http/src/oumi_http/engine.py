@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -320,9 +321,10 @@ class ChatCompletionsEngine(Engine):
                 "engine_args.http_client: batches go over connections of the engine's own, so "
                 "leave it out for them"
             )
-        server = BatchServer(
-            self.endpoints, self._all_headers, self.params.connection_timeout, self.arguments.tls
-        )
+        # Connections are opened for each look at a batch; the certificates are read for the first.
+        tls = functools.cache(self.arguments.tls)
+        seconds = self.params.connection_timeout
+        server = BatchServer(self.endpoints, self._all_headers, seconds, tls)
         return ChatBatches(self, server.open)
 
     async def _all_headers(self) -> Mapping[str, str]:

@@ -78,7 +78,8 @@ class Administration:
         import httpx2  # noqa: PLC0415 - import on use: comes with the SDK
 
         own = self.own_client
-        transport = own or httpx2.AsyncClient(verify=self.tls())
+        # In another thread, too: to read the system's authorities takes up to 0.1 s.
+        transport = own or httpx2.AsyncClient(verify=await asyncio.to_thread(self.tls))
         try:
             with self.translated():
                 yield self._made(transport)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -190,6 +191,8 @@ class OpenAIEngine(ChatCompletionsEngine):
 
         administration = self.administration()
         administration.check_client()
+        # Connections are opened for each look at a batch; the certificates are read for the first.
+        administration = attrs.evolve(administration, tls=functools.cache(administration.tls))
 
         def open_api() -> AbstractAsyncContextManager[BatchApi]:
             return open_batches(administration)
