@@ -21,7 +21,7 @@ import attrs
 
 from oumi_core.batching.local_job import JobFolder, result_line
 from oumi_core.batching.status import BatchError, BatchStatus, RequestCounts
-from oumi_core.batching.worker_process import only_worker
+from oumi_core.batching.worker_process import LOG, only_worker
 from oumi_core.errors import OumiError
 from oumi_core.inference import InferenceEngine
 
@@ -38,6 +38,9 @@ __all__ = ["main"]
 _IDLE_VARIABLE: Final = "OUMI_BATCH_IDLE_SECONDS"
 _IDLE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.2
+_MOST_STARTS: Final = 5
+"""A job that takes its worker down with it (no memory, a driver) is not tried for ever."""
+
 _CHANCES: Final = 10
 """So often the lock is tried: whoever asks whether there is a worker holds it for a moment."""
 
@@ -53,6 +56,7 @@ class _Worker:
     def __init__(self, queue: Path, engine: str) -> None:
         self._queue = queue
         self._name = engine
+        self._log = queue / LOG
         self._engine: InferenceEngine | None = None
         self._run: Run | None = None
         self._stopping = False
@@ -90,6 +94,10 @@ class _Worker:
         counts = RequestCounts(job.fields()["requests"])
         if job.cancel_asked():
             job.end(BatchStatus.CANCELLED, counts)
+            return
+        if job.fruitless_starts() >= _MOST_STARTS:
+            why = f"the worker died {_MOST_STARTS} times without another answer; see {self._log}"
+            job.end(BatchStatus.FAILED, counts, (BatchError(why),))
             return
         try:
             self._answer_all(job)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
 
+from oumi_core.batching.asking import as_they_came, of_one_model
 from oumi_core.batching.backend import BatchJob
 from oumi_core.batching.building import Builder
 from oumi_core.batching.export import export
@@ -177,10 +178,13 @@ class Batches:
         first: int = 1,
         round_number: int = 1,
     ) -> Builder:
-        sent = attrs.evolve(plan, decoder=None) if batching.elsewhere else plan
+        if batching.elsewhere:
+            ask = as_they_came(plan)
+        else:
+            ask = of_one_model(self._judge(plan), lora=self._found.cls.capabilities.lora)
         return Builder(
             batch_id,
-            self._judge(sent).request,
+            ask,
             backend.line,
             backend.limits,
             folder,

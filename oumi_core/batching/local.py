@@ -8,6 +8,7 @@ with a journal: so it can be killed at any moment and goes on where it was.
     job.json         the config, without a secret, and the folder that relative paths start from
     results.jsonl    what is finished; .partial while the worker writes it
     progress.json    how far the run is
+    starts.json      how often a worker has begun it without getting further
     cancel           somebody asked for it to be stopped
     end.json         it is at its end: how, and why
 """

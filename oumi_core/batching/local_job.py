@@ -160,6 +160,15 @@ class JobFolder:
                 data = msgspec.json.decode(line)
                 yield data["custom_id"], Conversation.from_dict(data["conversation"])
 
+    def fruitless_starts(self) -> int:
+        """Note that a worker begins; how many before it have died in a row without a new result."""
+        path = self.path / "starts.json"
+        last = _read(path) or {"lines": -1, "starts": 0}
+        lines = sum(1 for _ in self.finished_lines())
+        starts = last["starts"] if lines <= last["lines"] else 0
+        _write(path, {"lines": max(lines, last["lines"]), "starts": starts + 1})
+        return int(starts)
+
     def open_results(self) -> IO[bytes]:
         """The file for its results; those of a worker that died come again from the journal."""
         path = self.path / "results.jsonl.partial"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from oumi_core.batching.manifest import Manifest, explained
+from oumi_core.batching.stored_config import read_config
 from oumi_core.batching.submission import same_rows
 from oumi_core.errors import ConfigError
 from oumi_core.state_folder import state_folder
@@ -143,8 +144,7 @@ class BatchStore:
         except ConfigError:
             return False  # of another version: not to be touched
         manifest.close()
-        theirs = attrs.evolve(manifest.facts, batch_id=facts.batch_id, created_at=facts.created_at)
-        return theirs == facts and same_rows(other, folder)
+        return _asked(manifest.facts) == _asked(facts) and same_rows(other, folder)
 
     @contextlib.contextmanager
     def locked(self, folder: Path) -> Iterator[bool]:
@@ -174,6 +174,15 @@ class BatchStore:
                 with self.locked(path) as free:
                     if free:
                         shutil.rmtree(path, ignore_errors=True)
+
+
+def _asked(facts: Facts) -> object:
+    """What a batch asks and of whom, without how the server is treated meanwhile."""
+    config = read_config(facts.config)
+    remote = config.remote_params
+    url = None if remote is None else remote.api_url
+    asked = attrs.evolve(config, remote_params=None, num_workers=None)
+    return facts.engine, facts.batching, facts.window, facts.rows, url, asked
 
 
 def _sync(path: Path) -> None:

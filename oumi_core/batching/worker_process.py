@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ensure_worker", "only_worker"]
+__all__ = ["LOG", "ensure_worker", "only_worker"]
 
 _LOCK: Final = "worker.lock"
-_LOG: Final = "worker.log"
+LOG: Final = "worker.log"
+"""What a worker says that nobody listens to; in the queue's folder."""
 
 
 @contextlib.contextmanager
@@ -55,7 +56,7 @@ _started: dict[Path, threading.Thread] = {}
 
 
 def _start(queue: Path, engine: str) -> threading.Thread:
-    log = os.open(queue / _LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    log = os.open(queue / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         process = subprocess.Popen(  # noqa: S603 - this very interpreter, with a program of ours
             [sys.executable, "-m", "oumi_core.batch_worker", str(queue), engine],

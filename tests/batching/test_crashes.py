@@ -67,6 +67,7 @@ with oumi.get_engine("shelf", model="demo") as engine:
     assert len(bench.batches()) == 3
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_of_the_fetch_loses_and_repeats_nothing(bench: Bench) -> None:
     submitted = bench.python("""
 import oumi_core as oumi

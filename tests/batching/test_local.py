@@ -187,6 +187,24 @@ with oumi.get_engine("shelf", model="demo", batching="local") as engine:
 
 
 @pytest.mark.slow
+def test_a_row_that_kills_every_worker_ends_the_batch(bench: Bench) -> None:
+    done = bench.python("""
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+rows = [Conversation([Message(Role.USER, text)]) for text in ("a", "b", "die")]
+arguments = {"folder": "server"}
+config = {"num_workers": 1, "batching": "local", "engine_args": arguments}
+with oumi.get_engine("shelf", model="demo", **config) as engine:
+    info = engine.wait_batch(engine.infer_batch(rows))
+    print(info.status, info.outcomes)
+    print(info.errors[0].message)
+""")
+    status, reason = done.stdout.splitlines()
+    assert status == "failed {'missing': 1, 'ok': 2}", done.stderr
+    assert "died 5 times without another answer" in reason
+
+
+@pytest.mark.slow
 def test_ten_thousand_rows_survive_three_kills_of_the_worker(
     bench: Bench, echo: InferenceEngine
 ) -> None:

@@ -278,6 +278,15 @@ def test_answers_are_checked_as_in_a_run(bench: Bench) -> None:
     assert found.results[0].parsed == "re: yes"
 
 
+def test_a_row_that_names_an_adapter_is_refused_where_a_file_has_one_model(bench: Bench) -> None:
+    named = Conversation([Message(Role.USER, "b")], extra={"model": "demo@pirate"})
+    with bench.engine() as engine:
+        batch_id = engine.infer_batch([*asked("a"), named])
+        found = engine.get_batch_results_partial(batch_id)
+    assert found.failed_indices == [1]
+    assert "a batch with model.adapter_model" in found.error_messages[1]
+
+
 def test_batches_are_listed_by_page_and_forgotten(bench: Bench) -> None:
     with bench.engine() as engine:
         ids = [engine.infer_batch(asked(text)) for text in "abc"]
@@ -338,7 +347,8 @@ def test_an_account_error_stops_at_once_and_the_same_call_goes_on(bench: Bench) 
     with bench.engine() as engine:
         with pytest.raises(RunStopped, match="quota"):
             engine.infer_batch(asked("a"))
-        batch_id = engine.infer_batch(asked("a"))
+        patient = InferenceConfig(remote_params=RemoteParams(max_retries=9), num_workers=3)
+        batch_id = engine.infer_batch(asked("a"), patient)
         assert [info.id for info in engine.list_batches().batches] == [batch_id]
     assert (bench.calls("upload"), len(bench.batches())) == (1, 1)
 

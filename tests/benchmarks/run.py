@@ -21,7 +21,10 @@ from harness import Line, Skipped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-MEASUREMENTS = ("import", "cli", "install", "conversations", "run", "memory", "http", "llamacpp")
+MEASUREMENTS = (
+    *("import", "cli", "install", "conversations", "run", "batches", "memory", "http"),
+    "llamacpp",
+)
 HEADINGS = ("what", "ours", "the other side", "compared", "must", "beyond", "verdict")
 
 

@@ -177,7 +177,7 @@ def _answer(line: dict[str, Any]) -> bytes | None:
 class ShelfEngine(Engine):
     """Answers online, too; `engine_args.folder` is its server."""
 
-    capabilities: ClassVar[Capabilities] = Capabilities(guided={"choice"})
+    capabilities: ClassVar[Capabilities] = Capabilities(guided={"choice"}, lora=True)
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
@@ -189,6 +189,8 @@ class ShelfEngine(Engine):
 
     async def complete(self, request: Request) -> Completion:
         asked = request.conversation.messages[-1].text
+        if asked.startswith("die"):
+            os.kill(os.getpid(), signal.SIGKILL)
         if asked.startswith("fail"):
             raise EngineError(Failure(FailureKind.BAD_REQUEST, "on cue"))
         return Completion(Message(Role.ASSISTANT, f"online: {asked}"))
