@@ -12,20 +12,25 @@ _DOUBLES_IN = 0.5
 _CUT = 0.7
 _STEP_BACK = 0.9
 """After a refusal the pace is what passed since the last one, but at least and at most so many
-times the pace that was refused: the pauses between count as time in which nothing passed."""
+times the pace that was refused: little can have passed by chance, and all if the server had saved
+room for it."""
 
 _RECENT = 2.0
 """Seconds: what passed longer ago than twice this counts less and less."""
 
 _AIM = 0.95
-_CURVE = 0.0008
-"""The climb after a cut is CUBIC's (RFC 9438): fast at first, flat near the aim (so many times
-what was refused), then faster and faster. With this curve, in units of the aim over seconds cubed,
-a limit is tried again about every 8 s, and one that has risen to its fourfold is found in 20 s."""
+_CURVE = 1e-5
+_POWER = 5
+"""The climb after a cut is fast at first, flat near the aim (so many times what was refused), then
+faster and faster: as CUBIC's (RFC 9438), but of the fifth power. So a limit that stays is tried
+again only every 11 s, and one that rises to its fourfold is found in 20 s; the third power, with
+every 8 s, takes as long. In units of the aim over the fifth power of seconds."""
 
-_BEYOND = 1.1
-"""A first refusal at so many times the aim may be chance: requests that are held up somewhere
-arrive together. Then the pace only steps back on its curve, until a second one confirms it."""
+_LONE = 5
+_NEAR = 0.9
+"""A refusal after so many requests have passed, not near the aim, may be chance: requests that are
+held up somewhere arrive together. Then the pace only steps back on its curve, until another refusal
+so near to that pace confirms it."""
 
 _SLOWEST = 1 / 60
 _LONGEST_STEP = 0.5
@@ -71,6 +76,8 @@ class Pace:
         gap = 1.0 / self.rate
         if now - self.next < max(gap, _CREDIT):  # else nobody waited for it
             self._climb(min(gap, _LONGEST_STEP))
+        else:
+            self._since += now - self.next - gap
         self.next = max(self.next, now - _CREDIT) + 1.0 / self.rate
 
     def _climb(self, seconds: float) -> None:
@@ -79,7 +86,7 @@ class Pace:
             return
         self._climbed += seconds
         away = self._climbed - self._climb_to_aim
-        self.rate = max(self.rate, self._aim * (1.0 + _CURVE * away**3))
+        self.rate = max(self.rate, self._aim * (1.0 + _CURVE * away**_POWER))
 
     def passed(self) -> None:
         """The server has taken a request."""
@@ -93,18 +100,37 @@ class Pace:
         if not (self._passed or first):
             return  # a server that takes nothing, whatever the pace
         passed = max(self._passed, 1) / max(now - self._since, 1.0)
+        by_chance = self._may_be_chance(rate)
         self._passed, self._since, self._cut_at = 0.0, now, now
         if first:
-            self.rate = passed
-        elif rate > _BEYOND * max(self._aim, self._doubted):
-            self._doubted = rate
-            self.rate = _STEP_BACK * rate
-            self._climbed = self._climb_to_aim + math.cbrt((self.rate / self._aim - 1.0) / _CURVE)
+            self.rate = max(passed, _SLOWEST)
+        elif by_chance:
+            self._step_back(rate)
         else:
-            self._doubted = 0.0
-            self.rate = max(min(passed, _STEP_BACK * rate), _CUT * rate)
-            self._aim = _AIM * rate
-            self._climbed = 0.0
-            self._climb_to_aim = math.cbrt((1.0 - self.rate / self._aim) / _CURVE)
-        self.rate = max(self.rate, _SLOWEST)
+            self._cut(rate, passed)
         self.next = now + 1.0 / self.rate
+
+    def _may_be_chance(self, rate: float) -> bool:
+        """True for a lone refusal at a pace that nothing is known against."""
+        expected = self._aim <= rate < self._aim / _NEAR
+        again = _NEAR * rate < self._doubted < rate / _NEAR
+        return self._aim < math.inf and self._passed >= _LONE and not (expected or again)
+
+    def _step_back(self, rate: float) -> None:
+        self._doubted = rate
+        self.rate = max(_STEP_BACK * rate, _SLOWEST)
+        self._climbed = self._climb_to_aim + _time_to(self.rate / self._aim)
+
+    def _cut(self, rate: float, passed: float) -> None:
+        borne = rate if self._aim == math.inf else passed
+        self.rate = max(min(borne, _STEP_BACK * rate), _CUT * rate, _SLOWEST)
+        self._aim = max(_AIM * rate, _SLOWEST)
+        self._doubted = 0.0
+        self._climbed = 0.0
+        self._climb_to_aim = -_time_to(self.rate / self._aim)
+
+
+def _time_to(share: float) -> float:
+    """Seconds from the aim to such a share of it, along the curve."""
+    away = (share - 1.0) / _CURVE
+    return math.copysign(abs(away) ** (1 / _POWER), away)
