@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
+from oumi_core.guided.vllm_schemas import ignored_parts, needs_another_backend
 from pydantic import BaseModel, Field
-
-from oumi_remote_vllm.schema_support import ignored_parts, needs_another_backend
 
 CASES = [
     json.loads(line)

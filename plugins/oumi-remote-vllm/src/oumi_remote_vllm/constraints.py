@@ -12,9 +12,8 @@ import attrs
 import msgspec
 from oumi_core.errors import EngineError
 from oumi_core.guided.constraint import Choice, Grammar, JsonSchema, Regex
+from oumi_core.guided.vllm_schemas import needs_another_backend
 from oumi_core.types.failure import Failure, FailureKind
-
-from oumi_remote_vllm.schema_support import needs_another_backend
 
 if TYPE_CHECKING:
     from oumi_core.guided.constraint import Constraint

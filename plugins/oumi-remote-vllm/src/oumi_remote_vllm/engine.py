@@ -12,6 +12,7 @@ from oumi_core.configs import GenerationParams
 from oumi_core.engine import Request
 from oumi_core.errors import ConfigError, EngineError
 from oumi_core.guided.constraint import JsonSchema
+from oumi_core.guided.vllm_schemas import ignored_parts
 from oumi_core.types.completion import Chunk, Completion, FinishReason
 from oumi_core.types.conversation import Conversation, Message, Role
 from oumi_core.types.failure import Failure, FailureKind
@@ -22,7 +23,6 @@ from oumi_remote_vllm.adapters import adapter_name, adapter_place, load_adapter,
 from oumi_remote_vllm.arguments import OWN_ARGUMENTS
 from oumi_remote_vllm.constraints import canary, structured_outputs, tag_fields
 from oumi_remote_vllm.proof import prove_live, prove_taken
-from oumi_remote_vllm.schema_support import ignored_parts
 from oumi_remote_vllm.served import served_adapter, served_model, served_models
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import jsonschema
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
-
-from oumi_remote_vllm.schema_support import ignored_parts, needs_another_backend
+from oumi_core.guided.vllm_schemas import ignored_parts, needs_another_backend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

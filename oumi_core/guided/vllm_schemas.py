@@ -5,6 +5,8 @@ there, and an answer that does not fit comes back as if it did. What it cannot d
 (`uniqueItems` that no backend takes, an array of fewer items than its `prefixItems`) is not here:
 the server refuses that itself. Nor is `oneOf`, which it holds as `anyOf`: an answer that fits two
 of its schemas is rare, and found when it is checked.
+
+Here and not in a plugin, because vLLM is reached by two: over HTTP, and in this process.
 """
 
 from __future__ import annotations
