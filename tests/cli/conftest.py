@@ -20,6 +20,8 @@ from typing import Any, Self, TextIO
 import attrs
 import pytest
 
+import oumi_core
+
 OUMI = Path(sysconfig.get_path("scripts")) / "oumi"
 PLUGINS = Path(__file__).parent / "site"
 """What `pip install --target` would leave: the engines `stage` and `stage-wreck`."""
@@ -141,10 +143,12 @@ class Place:
     folder: Path
     environ: dict[str, str]
 
-    def oumi(self, *arguments: str | Path, stdin: str = "", **environ: str) -> Done:
-        """Run a command to its end, without a terminal."""
+    def oumi(
+        self, *arguments: str | Path, stdin: str = "", bare: bool = False, **environ: str
+    ) -> Done:
+        """Run a command to its end, without a terminal; `bare`: without our other plugins."""
         done = subprocess.run(
-            [OUMI, *arguments],
+            [*(self._bare() if bare else [OUMI]), *arguments],
             env=self.environ | environ,
             cwd=self.folder,
             input=stdin,
@@ -183,10 +187,22 @@ class Place:
             assert process.poll() is None, "the program has ended"
             time.sleep(0.01)
 
-    def on_terminal(self, *arguments: str, **environ: str) -> Screen:
-        """Start a command on a terminal of 100 columns."""
+    def on_terminal(self, *arguments: str, bare: bool = False, **environ: str) -> Screen:
+        """Start a command on a terminal of 100 columns; `bare`: as for `oumi`."""
         more = {"TERM": "xterm-256color", **environ}
-        return Screen([str(OUMI), *arguments], self.environ | more, self.folder)
+        command = self._bare() if bare else [str(OUMI)]
+        return Screen([*command, *arguments], self.environ | more, self.folder)
+
+    def _bare(self) -> list[str]:
+        """`oumi` where of all distributions of this checkout only core is installed."""
+        site = self.folder / "bare"
+        site.mkdir()
+        for path in Path(sysconfig.get_path("purelib")).iterdir():
+            if path.name.startswith("oumi_core") or not path.name.startswith("oumi"):
+                (site / path.name).symlink_to(path)
+        places = [str(site), str(Path(oumi_core.__file__).parents[1])]
+        start = f"import sys; sys.path += {places!r}; from oumi_core.cli import main; "
+        return [sys.executable, "-S", "-c", f"{start}sys.exit(main())"]
 
     def write(self, name: str, text: str | bytes) -> Path:
         path = self.folder / name

@@ -124,7 +124,7 @@ def test_show_tells_a_broken_engine_from_an_unknown_one(here: Any) -> None:
 
 
 def test_a_terminal_gets_a_table_and_what_else_could_be_installed(here: Any) -> None:
-    with here.on_terminal("engines", OUMI_DISABLE_PLUGINS="stage-wreck") as screen:
+    with here.on_terminal("engines", bare=True, OUMI_DISABLE_PLUGINS="stage-wreck") as screen:
         assert screen.end() == 0
         assert "\x1b[32mavailable" in screen.raw
         assert "pip install oumi-vllm[cuda]" in " ".join(screen.text.split())
@@ -141,7 +141,7 @@ def test_a_good_config_is_described(here: Any) -> None:
         "  model   demo with adapter pirate",
         "  engine  stage (oumi-stage 1.0, available)",
     ]
-    done = here.oumi("config", "check", "stage.yaml", "--engine=vllm")
+    done = here.oumi("config", "check", "stage.yaml", "--engine=vllm", bare=True)
     assert done.code == 0
     assert "vllm: not installed: engine 'vllm' needs: pip install oumi-vllm[cuda]" in done.out
 
