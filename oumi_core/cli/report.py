@@ -80,6 +80,8 @@ def _line(summary: Summary) -> str:
         text += f", {sum(summary.failed.values()):,} failed ({kinds})"
     if summary.prompt_tokens or summary.completion_tokens:
         text += f"; {summary.prompt_tokens:,} tokens in, {summary.completion_tokens:,} out"
+    if summary.cost is not None:
+        text += f"; cost {summary.cost:,.6g}"
     return f"{text}; {duration(summary.seconds)}"
 
 

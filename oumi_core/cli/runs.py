@@ -64,4 +64,6 @@ def _counts(label: str, counts: Counts) -> Iterator[tuple[str, str]]:
     if counts.median_latency is not None:
         attempts = f"{counts.attempts:,} {'attempt' if counts.attempts == 1 else 'attempts'}"
         tokens = f"{counts.prompt_tokens:,} tokens in, {counts.completion_tokens:,} out"
+        if counts.cost is not None:
+            tokens += f"; cost {counts.cost:,.6g}"
         yield "", f"{attempts}; {tokens}; median {counts.median_latency:g} s a row"

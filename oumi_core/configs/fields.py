@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from oumi_core.configs.budget_params import BudgetParams
 from oumi_core.configs.generation_params import GenerationParams
 from oumi_core.configs.guided_decoding_params import GuidedDecodingParams
 from oumi_core.configs.inference_config import InferenceConfig
@@ -24,6 +25,7 @@ _SECTIONS: Mapping[str, type[Params]] = {
     "model": ModelParams,
     "generation": GenerationParams,
     "remote_params": RemoteParams,
+    "budget": BudgetParams,
 }
 _CONSTRAINT = ("json", "regex", "choice", "grammar", "strict", "backend", "max_reasks")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from oumi_core.configs.budget_params import BudgetParams
 from oumi_core.configs.checks import integer, mapping, optional, section, text
 from oumi_core.configs.generation_params import GenerationParams
 from oumi_core.configs.model_params import ModelParams
@@ -36,6 +37,7 @@ class InferenceConfig(Params):
         remote_params: where a server is and how to treat it. Engines that call one.
         num_workers: requests in flight, at least 1; wins over `remote_params.num_workers`.
         engine_args: arguments for the library under the engine; default none.
+        budget: what the job may spend; no limits by default.
         batching: where a batch runs: `provider`, `local`, `auto` (the provider's if it has one),
             or a plugin's name.
         on_unsupported: what follows a generation parameter that the engine does not honour:
@@ -54,6 +56,7 @@ class InferenceConfig(Params):
     remote_params: RemoteParams | None = param(optional(section(RemoteParams)), None)
     num_workers: int | None = param(optional(integer(1)), None)
     engine_args: dict[str, Any] = param(mapping(), factory=dict)
+    budget: BudgetParams | None = param(optional(section(BudgetParams)), None)
     batching: str | None = param(optional(text()), None)
     on_unsupported: str | None = param(optional(text(choices=("warn", "error"))), None)
 

@@ -13,6 +13,7 @@ from oumi_core.run.governor import Wish
 from oumi_core.run.governors import governor_of
 from oumi_core.run.limits import limits_of
 from oumi_core.run.retry import GiveUp, History, Retry, StopRun, depends_on_no_row
+from oumi_core.types.completion import Usage
 from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.result import Result
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from oumi_core.run.retry import Decision
     from oumi_core.run.row import Row
     from oumi_core.run.turns import Turn
-    from oumi_core.types.completion import Usage
 
 __all__ = ["Again", "Attempts"]
 
@@ -150,10 +150,11 @@ class Attempts:
             self._waiting.pop().cancel()
 
     def _after(self, turn: Turn[Any], result: Result, failure: Failure) -> Result | Again:
-        if self._asks_again(turn, result, failure.kind):
-            return Again(0.0)
-        outcome = self.follow(turn, failure)
+        asks = self._asks_again(turn, result, failure.kind)
+        outcome = Again(0.0) if asks else self.follow(turn, failure)
         if isinstance(outcome, Again):
+            if result.usage is not None:
+                turn.earlier_usage = (turn.earlier_usage or Usage()) + result.usage
             return outcome
         return self.finished(turn, attrs.evolve(result, error=outcome))
 
@@ -309,7 +310,8 @@ class Attempts:
         """The result, with all the row's tries in it."""
         now = asyncio.get_running_loop().time()
         latency = now - turn.started if turn.started is not None else result.latency
-        return attrs.evolve(result, attempts=turn.attempts, latency=latency)
+        earlier = turn.earlier_usage
+        return attrs.evolve(result, attempts=turn.attempts, latency=latency, earlier_usage=earlier)
 
 
 def _is_canceled(error: BaseException, task: asyncio.Task[Any]) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from oumi_core.errors import OumiError
 from oumi_core.run.attempts import Again, Attempts
+from oumi_core.run.budget import Budget, Expense
+from oumi_core.run.budgeted import BudgetedAttempts
 from oumi_core.run.feed import Feed
 from oumi_core.run.progress_file import Progress, reported
 from oumi_core.run.row import Row
@@ -16,7 +19,7 @@ from oumi_core.run.turns import Turn, Turns
 from oumi_core.run.workers import work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from oumi_core.bridge import Put
@@ -56,7 +59,7 @@ class Execution:
         progress_path: str | None,
     ) -> None:
         self.plan = plan
-        self.tally = Tally(plan.unsupported)
+        self.tally = Tally(plan.unsupported, plan.price)
         self.total: int | None = None
         self.num_workers: int | None = plan.num_workers
         self.home: asyncio.AbstractEventLoop | None = None
@@ -67,6 +70,8 @@ class Execution:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns: Turns[Any] | None = None
         self._attempts: Attempts | None = None
+        self._budget: Budget | None = None
+        self._began = 0.0
         self._paused = False
 
     async def execute(self, deliver: Deliver) -> None:
@@ -76,6 +81,7 @@ class Execution:
             OumiError: the input cannot be read, the engine cannot be brought up, the disk refuses.
         """
         self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
         try:
             async with reported(self._progress_path, self._progress):
                 await self._execute(deliver)
@@ -87,11 +93,15 @@ class Execution:
 
     async def _execute(self, deliver: Deliver) -> None:
         rows, self.total = await self._source.open()
+        budget, price = self.plan.budget, self.plan.price
         if self._output is None:
+            self._budget = None if budget is None else Budget(budget, price, Expense())
             await self._with_engine(PlainRows(rows), deliver)
             return
         # The output first: what is wrong with it is said before a model is loaded.
         async with self._output.opened(self.plan, rows) as resumable:
+            if budget is not None:
+                self._budget = Budget(budget, price, await resumable.spent(budget))
             await self._with_engine(resumable, deliver)
             if not self.is_cut():
                 await resumable.write_outputs(self._output.path)
@@ -100,7 +110,10 @@ class Execution:
         async with self._engine(self.plan) as engine:
             self.num_workers = self.plan.num_workers or engine.num_workers
             row = Row(engine, self.plan)
-            attempts = Attempts(row, engine, self.plan, self.num_workers)
+            if self._budget is None:
+                attempts = Attempts(row, engine, self.plan, self.num_workers)
+            else:
+                attempts = BudgetedAttempts(row, engine, self.plan, self.num_workers, self._budget)
             await self._work(rows, row, attempts, deliver)
 
     async def _work(self, rows: Rows[T], row: Row, attempts: Attempts, deliver: Deliver) -> None:
@@ -135,10 +148,26 @@ class Execution:
         if self._paused:
             turns.pause()
         try:
-            await work(turns, serve, min(workers, self.total or workers))
+            with self._held_to_budget(turns):
+                await work(turns, serve, min(workers, self.total or workers))
         finally:
             await turns.close()
             self._turns = self._attempts = None
+
+    @contextlib.contextmanager
+    def _held_to_budget(self, turns: Turns[Any]) -> Iterator[None]:
+        """Stop when the budget is used up, and say so if rows are left."""
+        budget = self._budget
+        if budget is None:
+            yield
+            return
+        budget.begin(self._began, lambda: self._stop_now(turns))
+        try:
+            yield
+        finally:
+            budget.end()
+        if self.tally.rows != self.total:
+            self.tally.stopped_by = self.tally.stopped_by or budget.used_up
 
     def _stop_now(self, turns: Turns[Any]) -> None:
         """Begin no row, and send none that waits for leave; what was sent goes on."""

@@ -20,9 +20,13 @@ import attrs
 
 from oumi_core.errors import ConfigError, RunStopped
 from oumi_core.loop import Threads
+from oumi_core.run.spending import spent_in
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from oumi_core.run.spending import Asked
+    from oumi_core.types.completion import Usage
 
 __all__ = ["JOURNAL_KIND", "Entry", "Journal", "Stored", "journal_path"]
 
@@ -33,7 +37,7 @@ _SYSTEM_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 _INDEX = "CREATE INDEX IF NOT EXISTS result_key ON result (key, run DESC, ok DESC, id)"
 """In the order in which `find` wants them: the thousandth of equal rows is found at once, too."""
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _APPLICATION_ID = 0x6F756D69  # "oumi": `file` and our own check tell it from other databases
 JOURNAL_KIND = (_APPLICATION_ID, _SCHEMA_VERSION)
 """SQLite's `application_id` and `user_version` of a journal that this version reads."""
@@ -48,7 +52,12 @@ CREATE TABLE IF NOT EXISTS result (
     line BLOB NOT NULL,        -- for the output file, or for that of the failed rows
     record BLOB NOT NULL       -- the rest of the result, as JSON
 );
-CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY, started TEXT DEFAULT CURRENT_TIMESTAMP);
+CREATE TABLE IF NOT EXISTS run (
+    id INTEGER PRIMARY KEY,
+    started TEXT DEFAULT CURRENT_TIMESTAMP,
+    model TEXT NOT NULL,
+    price TEXT                 -- of its tokens, as JSON
+);
 """
 
 
@@ -101,8 +110,8 @@ class Journal:
     next, so that the disk is waited for once a group and never by a timer.
     """
 
-    def __init__(self, output_path: str) -> None:
-        """Open or create the journal, and lock it. Blocks; nothing else here does but `find`.
+    def __init__(self, output_path: str, asked: Asked) -> None:
+        """Open or create the journal of a run that asks `asked`, and lock it. Blocks.
 
         Raises:
             ConfigError: it cannot be written, is locked by another run, or is no journal.
@@ -122,13 +131,13 @@ class Journal:
                 self.path, timeout=0, isolation_level=None, check_same_thread=False
             )
             try:
-                self.run = self._open()
+                self.run = self._open(asked)
             except BaseException:
                 self._database.close()
                 raise
             self.resumes = self._index_if_used()
 
-    def _open(self) -> int:
+    def _open(self, asked: Asked) -> int:
         database = self._database
         # Exclusive: the lock is held until the file is closed, by whatever means.
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -147,7 +156,9 @@ class Journal:
             database.execute(statement)
         database.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-        run = database.execute("INSERT INTO run DEFAULT VALUES").lastrowid
+        price = None if asked.price is None else asked.price.text
+        insert = "INSERT INTO run (model, price) VALUES (?, ?)"
+        run = database.execute(insert, (asked.model, price)).lastrowid
         database.execute("COMMIT")
         return run or 0
 
@@ -200,6 +211,15 @@ class Journal:
         with self._open_file():
             self._database.execute("DELETE FROM result")
         self.resumes = False
+
+    def spent(self) -> list[tuple[Asked, Usage]]:
+        """What all runs so far have spent, by the model and its price. Blocks.
+
+        Raises:
+            RunStopped: the disk refused.
+        """
+        with self._open_file():
+            return list(spent_in(self._database))
 
     def find(self, digest: bytes) -> Stored | None:
         """A result of an earlier run for this key that no row of this run has taken. Blocks."""

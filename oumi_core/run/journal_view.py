@@ -15,9 +15,12 @@ import msgspec
 
 from oumi_core.errors import ConfigError
 from oumi_core.run.journal import JOURNAL_KIND, journal_path
+from oumi_core.run.spending import Spending, Tokens, asked_by_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from oumi_core.run.price import Price
 
 __all__ = ["Counts", "JournalView", "view_journal"]
 
@@ -34,6 +37,7 @@ class Counts:
         attempts: how often the engine was asked, over all rows.
         prompt_tokens: tokens of all prompts, as far as the engine counted them.
         completion_tokens: tokens of all answers, as far as the engine counted them.
+        cost: what these tokens cost, by the prices of the runs; None if one of them had no price.
         median_latency: seconds from a row's first attempt to its outcome, to two digits; None
             without rows.
     """
@@ -45,6 +49,7 @@ class Counts:
     attempts: int
     prompt_tokens: int
     completion_tokens: int
+    cost: float | None
     median_latency: float | None
 
 
@@ -211,14 +216,8 @@ def _last_written(path: Path) -> datetime:
 
 
 @attrs.frozen
-class _Usage:
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-@attrs.frozen
-class _Completion:
-    usage: _Usage | None = None
+class _Answer:
+    usage: Tokens | None = None
 
 
 @attrs.frozen
@@ -231,8 +230,9 @@ class _Failure:
 class _Record:
     attempts: int
     latency: float
-    completion: _Completion | None = None
+    completion: _Answer | None = None
     failure: _Failure | None = None
+    earlier_usage: Tokens | None = None
 
 
 class _Sum:
@@ -247,30 +247,35 @@ class _Sum:
         self._failed: Counter[str] = Counter()
         self._retryable = 0
         self._attempts = 0
-        self._prompt_tokens = 0
-        self._completion_tokens = 0
+        self._spent: dict[Price | None, Spending] = {}
         self._latencies: Counter[float] = Counter()
 
-    def add(self, record: _Record) -> None:
+    def add(self, record: _Record, price: Price | None) -> None:
         self._rows += 1
         self._attempts += record.attempts
         self._latencies[float(f"{record.latency:.2g}")] += 1
         if record.failure is not None:
             self._failed[record.failure.kind] += 1
             self._retryable += record.failure.retryable
-        if record.completion is not None and record.completion.usage is not None:
-            self._prompt_tokens += record.completion.usage.prompt_tokens
-            self._completion_tokens += record.completion.usage.completion_tokens
+        spending = self._spent.get(price)
+        if spending is None:
+            spending = self._spent[price] = Spending()
+        spending.add(record.earlier_usage)
+        if record.completion is not None:
+            spending.add(record.completion.usage)
 
     def counts(self) -> Counts:
+        usages = [(price, spending.usage) for price, spending in self._spent.items()]
+        costs = [price.of(usage) for price, usage in usages if price is not None]
         return Counts(
             self._rows,
             self._rows - self._failed.total(),
             dict(sorted(self._failed.items(), key=lambda item: (-item[1], item[0]))),
             self._retryable,
             self._attempts,
-            self._prompt_tokens,
-            self._completion_tokens,
+            sum(usage.prompt_tokens for _, usage in usages),
+            sum(usage.completion_tokens for _, usage in usages),
+            sum(costs) if costs and len(costs) == len(usages) else None,
             self._median(),
         )
 
@@ -289,7 +294,8 @@ def _counted(database: sqlite3.Connection, last_run: int) -> tuple[Counts, Count
     Records are decoded here: SQLite's own JSON functions would parse each once a field.
     """
     decode = msgspec.json.Decoder(_Record).decode
+    asked = asked_by_runs(database)
     last, earlier = _Sum(), _Sum()
     for run, record in database.execute("SELECT run, record FROM result"):
-        (last if run == last_run else earlier).add(decode(record))
+        (last if run == last_run else earlier).add(decode(record), asked[run].price)
     return last.counts(), earlier.counts()

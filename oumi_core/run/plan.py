@@ -14,14 +14,16 @@ from oumi_core.errors import ConfigError, OumiError, PluginError
 from oumi_core.guided.constraint import Grammar, constraint_of
 from oumi_core.guided.decoder import Refusal
 from oumi_core.registry import GUIDED_DECODER, RETRY_POLICY, find
+from oumi_core.run.price import price_of
 from oumi_core.types.conversation import Conversation
 
 if TYPE_CHECKING:
-    from oumi_core.configs import InferenceConfig, ModelParams
+    from oumi_core.configs import BudgetParams, InferenceConfig, ModelParams
     from oumi_core.engine import Capabilities
     from oumi_core.guided.constraint import Constraint
     from oumi_core.guided.decoder import Decoder
     from oumi_core.plugin_info import Found
+    from oumi_core.run.price import Price
     from oumi_core.run.retry import RetryPolicy
 
 __all__ = ["Plan", "make_plan"]
@@ -40,6 +42,8 @@ class Plan:
         remote: how the server is to be treated; the defaults if the config does not say.
         policy: decides what follows a failure.
         num_workers: rows in flight; None for the engine's own default.
+        budget: what the job may spend; None without limits.
+        price: what the model's tokens cost; None if nobody says.
         unsupported: parameters that the engine does not honour, sorted.
     """
 
@@ -51,6 +55,8 @@ class Plan:
     remote: RemoteParams
     policy: RetryPolicy
     num_workers: int | None
+    budget: BudgetParams | None
+    price: Price | None
     unsupported: tuple[str, ...]
 
     @property
@@ -65,7 +71,8 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
     Parameters that the engine does not honour are warned of here, once a run.
 
     Raises:
-        ConfigError: there is no model; or something is asked for that this engine cannot do.
+        ConfigError: there is no model; its price is not known and has to be; or something is
+            asked for that this engine cannot do.
     """
     if config.model is None:
         raise ConfigError("model: missing; give model.model_name")
@@ -91,6 +98,8 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
         remote=remote,
         policy=_made(policy, remote),
         num_workers=config.num_workers or remote.num_workers,
+        budget=config.budget,
+        price=price_of(config.budget, config.model.model_name),
         unsupported=_unsupported(config, generation, capabilities, engine.name),
     )
 

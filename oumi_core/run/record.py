@@ -20,6 +20,7 @@ __all__ = [
     "failure_from_dict",
     "record_of",
     "restored",
+    "usage_of",
 ]
 
 _encode = msgspec.json.Encoder().encode
@@ -31,8 +32,13 @@ _WHERE_KNOWN = (
 """Fields of a completion that are left out where they are None."""
 
 
-def record_of(result: Result) -> bytes:
-    """The result as JSON, without what its line holds: the conversation and an accepted reply."""
+def record_of(result: Result, replaced: bytes | None = None) -> bytes:
+    """The result as JSON, without what its line holds: the conversation and an accepted reply.
+
+    Args:
+        result: what is to be kept.
+        replaced: the record of an earlier result of the row, whose tokens are not forgotten.
+    """
     record: dict[str, Any] = {"attempts": result.attempts, "latency": result.latency}
     completion = result.completion
     if completion is not None:
@@ -41,7 +47,27 @@ def record_of(result: Result) -> bytes:
             record["completion"]["message"] = completion.message.to_dict()
     if result.error is not None:
         record["failure"] = result.error.to_dict()
+    earlier = result.earlier_usage
+    if replaced is not None and (paid := usage_of(replaced)) is not None:
+        earlier = paid if earlier is None else earlier + paid
+    if earlier is not None:
+        record["earlier_usage"] = earlier.to_dict()
     return _encode(record)
+
+
+def usage_of(record: bytes) -> Usage | None:
+    """The tokens of all answers that a record is of; None if none were counted."""
+    try:
+        fields = msgspec.json.decode(record)
+        last = _usage((fields.get("completion") or {}).get("usage"))
+        earlier = _usage(fields.get("earlier_usage"))
+    except (ValueError, AttributeError, TypeError):
+        return None  # damaged: as good as none
+    return last + earlier if last is not None and earlier is not None else last or earlier
+
+
+def _usage(fields: dict[str, int] | None) -> Usage | None:
+    return Usage(**fields) if fields else None
 
 
 def completion_to_dict(completion: Completion) -> dict[str, Any]:
@@ -78,17 +104,17 @@ def restored(record: bytes, line: bytes, index: int, conversation: Conversation)
         attempts=fields["attempts"],
         latency=fields["latency"],
         reused=True,
+        earlier_usage=_usage(fields.get("earlier_usage")),
     )
 
 
 def completion_from_dict(data: dict[str, Any]) -> Completion:
     """The completion that `completion_to_dict` wrote."""
     fields = dict(data)
-    usage = fields.pop("usage", None)
     return Completion(
         message=Message.from_dict(fields.pop("message")),
         finish_reason=FinishReason(fields.pop("finish_reason")),
-        usage=Usage(**usage) if usage else None,
+        usage=_usage(fields.pop("usage", None)),
         alternatives=tuple(Message.from_dict(other) for other in fields.pop("alternatives", ())),
         **fields,
     )

@@ -12,15 +12,18 @@ import msgspec
 
 from oumi_core.data.jsonl import conversation_line
 from oumi_core.errors import DataError
+from oumi_core.run.budget import Expense, expense_of
 from oumi_core.run.journal import Entry, Journal
 from oumi_core.run.keys import DIGEST_BYTES, RowKeys
 from oumi_core.run.output import line_of, write_outputs
 from oumi_core.run.record import record_of, restored
 from oumi_core.run.rows import Rows
+from oumi_core.run.spending import Asked
 from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
+    from oumi_core.configs import BudgetParams
     from oumi_core.run.journal import Stored
     from oumi_core.run.plan import Plan
     from oumi_core.run.row import Row
@@ -73,7 +76,8 @@ class Output:
         Raises:
             ConfigError: the output or its journal cannot be written, or another run has it.
         """
-        journal = await asyncio.to_thread(Journal, self.path)
+        asked = Asked(plan.model.model_name, plan.price)
+        journal = await asyncio.to_thread(Journal, self.path, asked)
         try:
             if self.fresh:
                 await asyncio.to_thread(journal.forget)
@@ -147,7 +151,12 @@ class ResumableRows(Rows[Prepared]):
         if result.completion is not None:
             judged = judge.judge(row.index, row.conversation, result.completion, result.latency)
             if judged.ok:
-                return attrs.evolve(judged, attempts=result.attempts, reused=True)
+                return attrs.evolve(
+                    judged,
+                    attempts=result.attempts,
+                    reused=True,
+                    earlier_usage=result.earlier_usage,
+                )
         if result.error is None or result.error.retryable or self._retry_failed:
             return None
         return result
@@ -158,16 +167,30 @@ class ResumableRows(Rows[Prepared]):
         Raises:
             RunStopped: the disk refused.
         """
+        stored = row.stored
         try:
-            line, record = line_of(result), record_of(result)
+            # Of an answer that is kept as it was, nothing is paid again.
+            replaced = None if stored is None or result.reused else stored.record
+            line, record = line_of(result), record_of(result, replaced)
         except _UNWRITABLE as error:
             result, line, record = _unwritable(row, result, error)
-        stored = row.stored
         if stored is not None and (stored.ok, stored.line) == (result.ok, line) and result.reused:
             return result
         replaces = None if stored is None else stored.id
         await self._journal.add(Entry(row.digest, result.index, result.ok, line, record, replaces))
         return result
+
+    async def spent(self, params: BudgetParams) -> Expense:
+        """What earlier runs have spent.
+
+        Raises:
+            ConfigError: there is a `max_cost`, and no price for a model that one of them asked.
+            RunStopped: the disk refused.
+        """
+        if not self._journal.resumes:
+            return Expense()
+        spent = await asyncio.to_thread(self._journal.spent)
+        return expense_of(params, spent)
 
     async def write_outputs(self, output_path: str) -> None:
         """Write the output file, and that of the failed rows; for a run that saw every row.

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from oumi_core.exit_codes import ExitCode, exit_code_of
+from oumi_core.types.completion import Usage
 
 if TYPE_CHECKING:
     from oumi_core.errors import OumiError
+    from oumi_core.run.price import Price
     from oumi_core.types.failure import Failure, FailureKind
     from oumi_core.types.result import Result
 
@@ -34,6 +36,7 @@ class Summary:
         unsupported: generation parameters that the engine did not honour.
         reused: rows among these whose answer an earlier run had; their tokens are not counted.
         error: what the run itself raised; None if it did not.
+        cost: what these tokens cost by `budget.prices`; None without a price for the model.
     """
 
     rows: int
@@ -47,6 +50,7 @@ class Summary:
     unsupported: tuple[str, ...]
     reused: int = 0
     error: OumiError | None = None
+    cost: float | None = None
 
     @property
     def exit_code(self) -> int:
@@ -73,7 +77,7 @@ class Summary:
 class Tally:
     """Adds up results while a run goes on."""
 
-    def __init__(self, unsupported: tuple[str, ...] = ()) -> None:
+    def __init__(self, unsupported: tuple[str, ...] = (), price: Price | None = None) -> None:
         self.stopped_by: Failure | None = None
         self.interrupted = False
         self.error: OumiError | None = None
@@ -85,6 +89,8 @@ class Tally:
         self._failed: Counter[FailureKind] = Counter()
         self._prompt_tokens = 0
         self._completion_tokens = 0
+        self._cached_tokens = 0
+        self._price = price
 
     def add(self, result: Result) -> None:
         """Count one row's outcome."""
@@ -94,10 +100,12 @@ class Tally:
         if result.reused:
             self._reused += 1
             return
-        usage = result.usage
+        usage = result.usage if result.earlier_usage is None else result.total_usage
         if usage is not None:
             self._prompt_tokens += usage.prompt_tokens
             self._completion_tokens += usage.completion_tokens
+            if usage.cached_tokens is not None:
+                self._cached_tokens += usage.cached_tokens
 
     def end(self) -> None:
         """Stop the clock."""
@@ -118,4 +126,10 @@ class Tally:
             unsupported=self._unsupported,
             reused=self._reused,
             error=self.error,
+            cost=None if self._price is None else self._price.of(self._usage()),
+        )
+
+    def _usage(self) -> Usage:
+        return Usage(
+            self._prompt_tokens, self._completion_tokens, cached_tokens=self._cached_tokens
         )

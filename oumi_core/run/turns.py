@@ -17,6 +17,7 @@ import attrs
 if TYPE_CHECKING:
     from oumi_core.engine import Request
     from oumi_core.run.feed import Feed
+    from oumi_core.types.completion import Usage
 
 __all__ = ["Turn", "Turns"]
 
@@ -36,6 +37,7 @@ class Turn(Generic[T]):
         rate_limited: how often in a row the server has asked it to wait.
         asked_again: how often another answer was asked for, the last one being no good.
         request: what to send the next time, if it is not the row as it came.
+        earlier_usage: tokens of its answers that were not taken; None while there are none.
     """
 
     index: int
@@ -46,6 +48,7 @@ class Turn(Generic[T]):
     rate_limited: int = 0
     asked_again: int = 0
     request: Request | None = None
+    earlier_usage: Usage | None = None
 
 
 class Turns(Generic[T]):

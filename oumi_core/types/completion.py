@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from oumi_core.types.conversation import Message
 
@@ -50,6 +51,14 @@ class Usage:
     cache_creation_tokens: int | None = None
     reasoning_tokens: int | None = None
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; what one of them does not say counts as none."""
+        return _each(operator.add, self, other)
+
+    def __sub__(self, other: Usage) -> Usage:
+        """This without the other."""
+        return _each(operator.sub, self, other)
+
     def to_dict(self) -> dict[str, int]:
         """The counts that are known, by name."""
         counts = {
@@ -65,6 +74,20 @@ class Usage:
         if self.reasoning_tokens is not None:
             counts["reasoning_tokens"] = self.reasoning_tokens
         return counts
+
+
+def _each(does: Callable[[int, int], int], one: Usage, other: Usage) -> Usage:
+    def known(ours: int | None, theirs: int | None) -> int | None:
+        return None if ours is None and theirs is None else does(ours or 0, theirs or 0)
+
+    return Usage(
+        does(one.prompt_tokens, other.prompt_tokens),
+        does(one.completion_tokens, other.completion_tokens),
+        does(one.total_tokens, other.total_tokens),
+        known(one.cached_tokens, other.cached_tokens),
+        known(one.cache_creation_tokens, other.cache_creation_tokens),
+        known(one.reasoning_tokens, other.reasoning_tokens),
+    )
 
 
 @attrs.frozen

@@ -45,6 +45,8 @@ class FailureKind(StrEnum):
     """A batch's window closed before this row was done."""
     MISSING = "missing"
     """A finished batch holds neither an answer nor an error for this row."""
+    BUDGET = "budget"
+    """The job has spent what its config allows; of no row, but of the run."""
     INTERNAL = "internal"
     """The engine raised something that is no `EngineError`: a defect in it."""
 
@@ -58,9 +60,12 @@ _RETRYABLE = frozenset(
         FailureKind.CANCELED,
         FailureKind.EXPIRED,
         FailureKind.MISSING,
+        FailureKind.BUDGET,
     }
 )
-_STOPS_RUN = frozenset({FailureKind.AUTH, FailureKind.QUOTA, FailureKind.ENGINE_DEAD})
+_STOPS_RUN = frozenset(
+    {FailureKind.AUTH, FailureKind.QUOTA, FailureKind.ENGINE_DEAD, FailureKind.BUDGET}
+)
 
 
 @attrs.frozen

@@ -31,6 +31,8 @@ class Result:
         attempts: how often the engine was asked.
         latency: seconds from the first attempt's start to the outcome.
         reused: True if an earlier run of the same output had this answer, and nothing was sent.
+        earlier_usage: token counts of answers to this row that were not taken, because others were
+            asked for; None where there were none.
         exception: what the engine raised if that was not an `EngineError`; for debugging, in no
             repr and no file.
     """
@@ -44,6 +46,7 @@ class Result:
     attempts: int = 1
     latency: float = 0.0
     reused: bool = False
+    earlier_usage: Usage | None = None
     exception: BaseException | None = attrs.field(default=None, repr=False, eq=False)
 
     @property
@@ -60,6 +63,13 @@ class Result:
     def usage(self) -> Usage | None:
         """Token counts of the answer; None where there are none."""
         return self.completion.usage if self.completion is not None else None
+
+    @property
+    def total_usage(self) -> Usage | None:
+        """Token counts of all answers to this row, those included that were not taken."""
+        if self.usage is None or self.earlier_usage is None:
+            return self.usage or self.earlier_usage
+        return self.usage + self.earlier_usage
 
     @property
     def finish_reason(self) -> FinishReason | None:

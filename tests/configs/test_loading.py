@@ -113,8 +113,8 @@ xyzzy: 1
         "remote_params: expected a mapping, got a list (line 14)",
         (
             "xyzzy: unknown key; known ones are model, generation, input_path, output_path, "
-            "progress_path, engine, remote_params, num_workers, engine_args, batching, "
-            "on_unsupported (line 15)"
+            "progress_path, engine, remote_params, num_workers, engine_args, budget, "
+            "batching, on_unsupported (line 15)"
         ),
     )
 
@@ -122,11 +122,17 @@ xyzzy: 1
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "is empty; a config has keys such as model, generation, remote_params"),
-        ("# nothing", "is empty; a config has keys such as model, generation, remote_params"),
+        ("", "is empty; a config has keys such as model, generation, remote_params, budget"),
+        (
+            "# nothing",
+            "is empty; a config has keys such as model, generation, remote_params, budget",
+        ),
         (
             "[1]",
-            "expected a mapping with keys such as model, generation, remote_params, got a list",
+            (
+                "expected a mapping with keys such as model, generation, remote_params, budget, "
+                "got a list"
+            ),
         ),
         (
             "engine: a: b",

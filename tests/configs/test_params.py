@@ -12,6 +12,7 @@ import attrs
 import pytest
 
 from oumi_core.configs import (
+    BudgetParams,
     GenerationParams,
     GuidedDecodingParams,
     InferenceConfig,
@@ -47,6 +48,24 @@ def test_defaults_are_oumis_except_where_the_document_differs() -> None:
 @pytest.mark.parametrize(
     ("params", "fields", "fault"),
     [
+        (BudgetParams, {"deadline": 0}, "deadline: must be greater than 0, is 0"),
+        (
+            BudgetParams,
+            {"max_cost": 5},
+            "max_cost: needs prices; give what a million tokens cost in budget.prices",
+        ),
+        (BudgetParams, {"prices": {"m": {"input": 1}}}, "prices.m.output: is missing"),
+        (
+            BudgetParams,
+            {"prices": {"m": {"input": 1, "output": -1}}},
+            "prices.m.output: must be at least 0, is -1",
+        ),
+        (
+            BudgetParams,
+            {"prices": {"m": {"input": 1, "output": 1, "cache": 1}}},
+            "prices.m.cache: unknown key; known ones are input, output, cached_input",
+        ),
+        (BudgetParams, {"prices": {"m": 3}}, "prices.m: expected a mapping, got a number"),
         (GenerationParams, {"max_new_tokens": 0}, "max_new_tokens: must be at least 1, is 0"),
         (
             GenerationParams,

@@ -25,6 +25,7 @@ SECTIONS = {
     "GenerationParams": "`generation`",
     "GuidedDecodingParams": "`generation.guided_decoding`",
     "RemoteParams": "`remote_params`",
+    "BudgetParams": "`budget`",
 }
 
 

@@ -19,8 +19,11 @@ PROMPT, ANSWER = "the quick brown prompt", "the lazy answer"
 CONVERSATION = Conversation([Message(Role.USER, PROMPT)])
 REPLY = Message(Role.ASSISTANT, ANSWER)
 
-RETRYABLE = {"rate_limit", "transient", "timeout", "engine_dead", "canceled", "expired", "missing"}
-STOPPING = {"auth", "quota", "engine_dead"}
+RETRYABLE = {
+    *("rate_limit", "transient", "timeout", "engine_dead", "canceled", "expired", "missing"),
+    "budget",
+}
+STOPPING = {"auth", "quota", "engine_dead", "budget"}
 
 
 @pytest.mark.parametrize("kind", FailureKind)
@@ -52,6 +55,13 @@ def test_the_total_is_the_sum_unless_the_engine_says_otherwise() -> None:
     assert Usage() == Usage(0, 0, 0)
     assert Usage(3, 4).total_tokens == 7
     assert Usage(3, 4, 9).total_tokens == 9
+
+
+def test_usages_add_up_and_what_nobody_says_stays_unknown() -> None:
+    one = Usage(3, 4, cached_tokens=2)
+    assert Usage(1, 1) + Usage(2, 2) == Usage(3, 3)
+    assert one + Usage(1, 1, 9) == Usage(4, 5, 16, cached_tokens=2)
+    assert one + one - one == one
 
 
 def test_usage_is_written_without_what_is_unknown() -> None:

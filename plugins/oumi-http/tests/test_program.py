@@ -114,3 +114,48 @@ def test_killed_at_any_moment_it_repeats_at_most_what_was_in_flight(
     # Ctrl-C and SIGTERM let what is in flight finish.
     repeats = KILLS * WORKERS if by is signal.SIGKILL else 0
     assert ROWS <= sent <= ROWS + repeats
+
+
+def test_a_budget_ends_it_with_3_and_a_larger_one_goes_on(job: Job) -> None:
+    prices = ("--budget.prices.m.input", "1", "--budget.prices.m.output", "2")
+    # A row is two tokens in and two out; it may be 22 in and 10 out.
+    options = (*prices, "--generation.max_new_tokens", "10")
+    with FaultServer() as server:
+        code, said = job.run(server, *options, "--budget.max_cost", "0.003")
+        first = len(server.requests)
+        assert code == 3
+        assert "budget.max_cost (0.003) is used up: " in said
+        assert "the same command goes on from here" in said
+        assert 490 <= first <= 500
+        code, said = job.run(server, *options, "--budget.max_cost", "0.003")
+        assert (code, len(server.requests)) == (3, first)
+        code, said = job.run(server, *options, "--budget.max_cost", "0.0061")
+        assert (code, len(server.requests)) == (0, ROWS)
+    assert job.answers == ALL
+    shown = subprocess.run(
+        [OUMI, "runs", "show", "out.jsonl"],
+        cwd=job.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "2,000 tokens in, 2,000 out; cost 0.006;" in shown.stdout
+
+
+def test_a_deadline_ends_it_with_3_and_the_same_command_goes_on(job: Job) -> None:
+    with FaultServer(then=completion(delay=0.05)) as server:
+        code, said = job.run(server, "--budget.deadline", "0.8")
+        assert code == 3
+        assert "budget.deadline (0.8 s) is over" in said
+        assert len(server.requests) < ROWS
+        assert job.run(server)[0] == 0
+        assert len(server.requests) == ROWS
+    assert job.answers == ALL
+
+
+def test_a_model_without_a_price_is_wrong_use(job: Job) -> None:
+    options = ("--budget.max_cost", "1", "--budget.prices.n.input", "1")
+    with FaultServer() as server:
+        code, said = job.run(server, *options, "--budget.prices.n.output", "2")
+        assert (code, server.requests) == (2, ())
+    assert "budget.prices: no price for the model 'm', which max_cost needs" in said

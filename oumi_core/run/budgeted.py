@@ -1,0 +1,60 @@
+"""Attempts of a run that has a budget: each is sent when it fits, and settled when it has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oumi_core.run.attempts import Again, Attempts
+from oumi_core.run.budget import most_of
+from oumi_core.types.completion import Usage
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from oumi_core.engine import Engine
+    from oumi_core.run.budget import Budget
+    from oumi_core.run.plan import Plan
+    from oumi_core.run.row import Row
+    from oumi_core.run.turns import Turn
+    from oumi_core.types.conversation import Conversation
+    from oumi_core.types.result import Result
+
+__all__ = ["BudgetedAttempts"]
+
+
+class BudgetedAttempts(Attempts):
+    """Sends rows as `Attempts` does, while the budget lasts."""
+
+    def __init__(
+        self, row: Row, engine: Engine, plan: Plan, num_workers: int, budget: Budget
+    ) -> None:
+        super().__init__(row, engine, plan, num_workers)
+        self._budget = budget
+        self._max_new_tokens = plan.generation.max_new_tokens
+
+    async def send(
+        self, turn: Turn[Any], conversation: Conversation, task: asyncio.Task[Any]
+    ) -> Result | Again:
+        """As `Attempts.send`; the budget has stopped the run when it refuses a row."""
+        request = turn.request
+        if request is None:
+            most = most_of(conversation, self._max_new_tokens)
+        else:
+            most = most_of(request.conversation, request.generation.max_new_tokens)
+        if not await self._budget.take(most):
+            return Again(0.0)
+        counted = turn.earlier_usage or Usage()
+        outcome = await super().send(turn, conversation, task)
+        if isinstance(outcome, Again):
+            used = turn.earlier_usage
+        elif outcome.completion is not None and outcome.usage is None:
+            used = counted + most  # nobody has counted: the most that it can have been
+        else:
+            used = outcome.total_usage
+        self._budget.settle(most, None if used is None else used - counted)
+        return outcome
+
+    def stop(self) -> None:
+        """As `Attempts.stop`, also for what waits for the budget."""
+        super().stop()
+        self._budget.stop()
