@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["state_folder"]
+__all__ = ["make_private", "state_folder"]
 
 
 def state_folder() -> Path:
@@ -15,3 +15,10 @@ def state_folder() -> Path:
     if state := os.environ.get("XDG_STATE_HOME"):
         return Path(state) / "oumi"
     return Path.home() / ".local" / "state" / "oumi"
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are not there, for this user alone."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)

@@ -197,9 +197,7 @@ class Batches:
         return Row(self._found.cls, plan)  # type: ignore[arg-type]
 
     async def _send(self, folder: Path, backend: BatchBackend, plan: Plan) -> None:
-        async with _in_thread(self.store.locked(folder)) as free:
-            if not free:
-                raise ConfigError(f"another process is sending batch {folder.name}; wait for it")
+        async with self._alone(folder):
             await self._send_locked(folder, backend, plan)
 
     async def _send_locked(self, folder: Path, backend: BatchBackend, plan: Plan) -> None:
@@ -352,12 +350,7 @@ class Batches:
         """
         await self.look(batch)
         manifest = batch.manifest
-        async with _in_thread(self.store.locked(manifest.folder)) as free:
-            if not free:
-                raise ConfigError(
-                    f"another process is sending batch {manifest.folder.name}; "
-                    "cancel it when it is sent"
-                )
+        async with self._alone(manifest.folder):
             for part in await asyncio.to_thread(manifest.parts):
                 if part.is_terminal:
                     continue
@@ -375,35 +368,50 @@ class Batches:
             ConfigError: it is not at its end.
             EngineError, RunStopped: they cannot be sent.
         """
-        info = await self.look(batch, send=True)
-        if not info.is_terminal:
-            raise ConfigError(
-                f"batch {info.id} is not at its end ({info.status}); wait for it, or cancel it"
-            )
-        await batch.fetching.fetch(partial=False)
+        await self.look(batch, send=True)
         manifest = batch.manifest
-        if manifest.outcomes().get(Outcome.OK) == info.total_requests:
-            return info
-        parts = await asyncio.to_thread(manifest.parts)
-        number = max((part.number for part in parts), default=0) + 1
-        round_number = max((part.round for part in parts), default=0) + 1
-        if online:
-            await answer_online(manifest, batch.plan, self._using, number, round_number)
-        else:
-            builder = self._builder(
-                *(info.id, batch.plan, batch.batching, batch.backend),
-                manifest.folder,
-                first=number,
-                round_number=round_number,
-            )
-            async with _in_thread(self.store.locked(manifest.folder)) as free:
-                if not free:
-                    raise ConfigError(f"another process is sending batch {info.id}; wait for it")
-                await asyncio.to_thread(self.store.unsend, manifest.folder)
-                await asyncio.to_thread(rebuild, manifest, builder)
-                await send_parts(manifest, batch.backend, batch.patience)
-                await asyncio.to_thread(self.store.sent, manifest.folder)
+        async with self._alone(manifest.folder):
+            info = await asyncio.to_thread(info_of, manifest)
+            if not info.is_terminal:
+                raise ConfigError(
+                    f"batch {info.id} is not at its end ({info.status}); wait for it, or cancel it"
+                )
+            await batch.fetching.fetch(partial=False)
+            if manifest.outcomes().get(Outcome.OK) == info.total_requests:
+                return info
+            parts = await asyncio.to_thread(manifest.parts)
+            number = max((part.number for part in parts), default=0) + 1
+            round_number = max((part.round for part in parts), default=0) + 1
+            if online:
+                await answer_online(manifest, batch.plan, self._using, number, round_number)
+            else:
+                await self._send_rest(batch, number, round_number)
         return await self.look(batch)
+
+    async def _send_rest(self, batch: OpenBatch, number: int, round_number: int) -> None:
+        manifest = batch.manifest
+        builder = self._builder(
+            *(manifest.facts.batch_id, batch.plan, batch.batching, batch.backend),
+            manifest.folder,
+            first=number,
+            round_number=round_number,
+        )
+        await asyncio.to_thread(self.store.unsend, manifest.folder)
+        await asyncio.to_thread(rebuild, manifest, builder)
+        await send_parts(manifest, batch.backend, batch.patience)
+        await asyncio.to_thread(self.store.sent, manifest.folder)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, folder: Path) -> AsyncIterator[None]:
+        """Be the only process that sends a batch.
+
+        Raises:
+            ConfigError: another one does.
+        """
+        async with _in_thread(self.store.locked(folder)) as free:
+            if not free:
+                raise ConfigError(f"another process is sending batch {folder.name}; wait for it")
+            yield
 
     async def forget(self, batch: OpenBatch) -> None:
         """Remove a batch that is at its end from this machine, results and all.
@@ -470,4 +478,5 @@ async def _to_its_end(work: Callable[[threading.Event], T]) -> T:
     except asyncio.CancelledError:
         given_up.set()
         await asyncio.wait([task])
+        task.exception()  # looked at: it says that it was given up
         raise

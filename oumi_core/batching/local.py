@@ -30,6 +30,7 @@ from oumi_core.batching.local_job import JobFolder
 from oumi_core.batching.stored_config import write_config
 from oumi_core.batching.worker_process import ensure_worker
 from oumi_core.errors import EngineError, RunStopped
+from oumi_core.state_folder import make_private
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class LocalQueue(BatchBackend):
         return part.token
 
     def _put(self, part: Part) -> None:
-        self._queue.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._queue)
         job = JobFolder(self._queue / part.token)
         if not job.path.exists():
             fields = {"batch_id": part.batch_id, "folder": os.fspath(Path.cwd())}

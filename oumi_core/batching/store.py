@@ -17,7 +17,7 @@ from oumi_core.batching.manifest import Manifest, explained
 from oumi_core.batching.stored_config import read_config
 from oumi_core.batching.submission import same_rows
 from oumi_core.errors import ConfigError
-from oumi_core.state_folder import state_folder
+from oumi_core.state_folder import make_private, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,7 @@ class BatchStore:
             RunStopped: the disk refuses.
         """
         with explained(self.root):
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.root)
             self._sweep()
             # The name begins with the time, so that names sort by age.
             name = f"batch-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"

@@ -43,6 +43,13 @@ def _complete_id(_: click.Context, __: click.Parameter, incomplete: str) -> list
 
 
 _id_argument = click.argument("batch_id", metavar="ID", shell_complete=_complete_id)
+_config_option = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(),
+    help="How the server is reached now; by default as it was.",
+)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _form_option = click.option(
     "--format",
@@ -107,16 +114,18 @@ def submit(  # noqa: PLR0917 - one parameter an option, which click passes by na
 
 @command.command("status")
 @_id_argument
+@_config_option
 @_json_option
-def status(batch_id: str, as_json: bool) -> int:
+def status(batch_id: str, config_path: str | None, as_json: bool) -> int:
     """Print how far batch ID is."""
-    with _engine_of(batch_id) as engine:
+    with _engine_of(batch_id, config_path) as engine:
         _show(engine.get_batch_status(batch_id), as_json=as_json)
     return ExitCode.OK
 
 
 @command.command("wait")
 @_id_argument
+@_config_option
 @click.option("--timeout", type=click.FloatRange(min=0), help="The most seconds to wait.")
 @click.option(
     "--progress",
@@ -125,10 +134,12 @@ def status(batch_id: str, as_json: bool) -> int:
     help="How far it is, on standard error. auto: on a terminal. json: an object at each look.",
 )
 @_json_option
-def wait(batch_id: str, timeout: float | None, progress: str, as_json: bool) -> int:
+def wait(
+    batch_id: str, config_path: str | None, timeout: float | None, progress: str, as_json: bool
+) -> int:
     """Wait until batch ID is at its end, and fetch its results to this machine."""
     events_instead_of_notes(progress == "json")
-    with _engine_of(batch_id) as engine, _shown(progress) as on_progress:
+    with _engine_of(batch_id, config_path) as engine, _shown(progress) as on_progress:
         info = engine.wait_batch(batch_id, timeout=timeout, on_progress=on_progress)
     _show(info, as_json=as_json)
     return _code(info)
@@ -136,14 +147,16 @@ def wait(batch_id: str, timeout: float | None, progress: str, as_json: bool) -> 
 
 @command.command("results")
 @_id_argument
+@_config_option
 @click.option(
     "--output_path", "--output-path", type=click.Path(), help="The file; printed if not given."
 )
 @click.option("--partial", is_flag=True, help="What is finished, also if the batch is not.")
 @_form_option
 @_json_option
-def results(
+def results(  # noqa: PLR0917 - as above
     batch_id: str,
+    config_path: str | None,
     output_path: str | None,
     partial: bool,
     form: Form,
@@ -155,7 +168,7 @@ def results(
     """
     if as_json and output_path is None:
         raise click.UsageError("--json needs --output_path: the answers are printed without it")
-    with _engine_of(batch_id) as engine:
+    with _engine_of(batch_id, config_path) as engine:
         if output_path is None:
             info = _print_results(engine, batch_id, form, partial=partial)
         else:
@@ -192,21 +205,23 @@ def _print_results(
 
 @command.command("cancel")
 @_id_argument
+@_config_option
 @_json_option
-def cancel(batch_id: str, as_json: bool) -> int:
+def cancel(batch_id: str, config_path: str | None, as_json: bool) -> int:
     """Stop batch ID; what it has finished can be had. It may take a few minutes."""
-    with _engine_of(batch_id) as engine:
+    with _engine_of(batch_id, config_path) as engine:
         _show(engine.cancel_batch(batch_id), as_json=as_json)
     return ExitCode.OK
 
 
 @command.command("resubmit")
 @_id_argument
+@_config_option
 @click.option("--online", is_flag=True, help="Answer them now, and wait for that.")
 @_json_option
-def resubmit(batch_id: str, online: bool, as_json: bool) -> int:
+def resubmit(batch_id: str, config_path: str | None, online: bool, as_json: bool) -> int:
     """Send those rows of batch ID once more that have no accepted answer. It keeps its ID."""
-    with _engine_of(batch_id) as engine:
+    with _engine_of(batch_id, config_path) as engine:
         info = engine.resubmit_batch(batch_id, via="online" if online else "batch")
     _show(info, as_json=as_json)
     return _code(info) if online else ExitCode.OK
@@ -230,9 +245,10 @@ def list_(as_json: bool) -> int:
 
 @command.command("forget")
 @_id_argument
-def forget(batch_id: str) -> int:
+@_config_option
+def forget(batch_id: str, config_path: str | None) -> int:
     """Remove batch ID, which must be at its end, from this machine, its results too."""
-    with _engine_of(batch_id) as engine:
+    with _engine_of(batch_id, config_path) as engine:
         engine.forget_batch(batch_id)
     return ExitCode.OK
 
@@ -243,11 +259,12 @@ def _config(path: str | None, overrides: list[tuple[str, Any]]) -> InferenceConf
     return InferenceConfig.from_yaml(path, overrides)
 
 
-def _engine_of(batch_id: str) -> InferenceEngine:
-    """The engine that a batch was submitted to, with the config of then."""
+def _engine_of(batch_id: str, config_path: str | None) -> InferenceEngine:
+    """The engine that a batch was submitted to, with the config of now, or else of then."""
     with closing(BatchStore().open(batch_id)) as manifest:
         facts = manifest.facts
-    return InferenceEngine(facts.engine, read_config(facts.config))
+    config = read_config(facts.config) if config_path is None else _config(config_path, [])
+    return InferenceEngine(facts.engine, config)
 
 
 def _show(info: BatchInfo, *, as_json: bool) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.cli.console import is_terminal, note
-from oumi_core.state_folder import state_folder
+from oumi_core.state_folder import make_private, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,7 +73,7 @@ class _History:
         readline.set_auto_history(False)
         readline.set_history_length(_HISTORY_LENGTH)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             os.fchmod(file, 0o600)  # it may have been there, and open to others
             os.close(file)

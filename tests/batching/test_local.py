@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -154,6 +156,30 @@ def test_answers_are_checked_and_what_failed_is_sent_again(echo: InferenceEngine
     echo.resubmit_batch(batch_id)
     again = echo.wait_batch(batch_id)
     assert (again.parts, again.outcomes) == (2, {"failed": 2})
+
+
+def test_the_queue_is_private_to_the_user(bench: Bench, echo: InferenceEngine) -> None:
+    echo.wait_batch(echo.infer_batch(asked("a")))
+    for path in (bench.folder / "state").rglob("*"):
+        if path.is_dir():
+            assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_several_processes_may_wait_for_one_batch(bench: Bench, echo: InferenceEngine) -> None:
+    batch_id = echo.infer_batch(asked(*(f"{at}" for at in range(300))))
+    program = f"""
+import oumi_core as oumi
+with oumi.get_engine("echo", model="demo") as engine:
+    print(engine.wait_batch("{batch_id}").outcomes)
+"""
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], env=bench.environ, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    assert echo.wait_batch(batch_id).outcomes == {"ok": 300}
+    assert [other.communicate()[0] for other in others] == ["{'ok': 300}\n"] * 2
 
 
 def test_a_batch_that_waits_can_be_cancelled(bench: Bench, echo: InferenceEngine) -> None:

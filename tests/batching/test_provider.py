@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -213,8 +214,6 @@ def test_errors_of_a_batch_name_the_row_they_are_about(bench: Bench) -> None:
 
 
 def first_prompt(bench: Bench, path: Path) -> str:
-    import json
-
     file_id = json.loads(path.read_text())["file"]
     line = (bench.server / "files" / f"{file_id}.jsonl").read_text().splitlines()[0]
     text: str = json.loads(line)["body"]["messages"][0]["content"]
@@ -285,6 +284,18 @@ def test_a_row_that_names_an_adapter_is_refused_where_a_file_has_one_model(bench
         found = engine.get_batch_results_partial(batch_id)
     assert found.failed_indices == [1]
     assert "a batch with model.adapter_model" in found.error_messages[1]
+
+
+def test_tools_and_constraints_are_sent_with_the_rows(bench: Bench) -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    row = Conversation.from_dict({"messages": [{"role": "user", "content": "a"}], "tools": [tool]})
+    config = InferenceConfig(generation=GenerationParams(seed=7, tool_choice="required"))
+    with pytest.warns(UserWarning, match="tool_choice"), bench.engine() as engine:
+        engine.infer_batch([row], config)
+    (sent,) = (bench.server / "files").iterdir()
+    body = json.loads(sent.read_text())["body"]
+    assert body["tools"] == [tool]
+    assert (body["seed"], body["tool_choice"]) == (7, "required")
 
 
 def test_batches_are_listed_by_page_and_forgotten(bench: Bench) -> None:
