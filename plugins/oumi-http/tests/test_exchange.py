@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
+from oumi_core.errors import EngineError
 from oumi_core.testing import FaultServer
 from oumi_core.types.completion import Completion
+from oumi_core.types.failure import FailureKind
 
 from oumi_http.exchange import merged
 from oumi_http.remote import RemoteEngine
@@ -151,6 +153,21 @@ def test_an_answer_that_ends_with_the_connection(
         writer.write(answer)
 
     assert asyncio.run(asked(started, asks, serve, times=2)) == ["Paris.", "Paris."]
+
+
+def test_a_server_that_hangs_up_at_once_may_be_asked_again(started: Started, asks: Asks) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async def main() -> list[BaseException | Completion]:
+        async with listening(serve) as port, started(f"http://127.0.0.1:{port}") as engine:
+            asked = (engine.complete(asks()) for _ in range(200))
+            return await asyncio.gather(*asked, return_exceptions=True)
+
+    errors = asyncio.run(main())
+    failures = [error.failure for error in errors if isinstance(error, EngineError)]
+    assert len(failures) == len(errors)
+    assert {failure.kind for failure in failures} == {FailureKind.TRANSIENT}
 
 
 def test_what_is_left_of_a_body_does_not_reach_the_next_answer(

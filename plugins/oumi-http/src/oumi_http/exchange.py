@@ -108,8 +108,8 @@ class Exchange:
             raise aiohttp.ConnectionTimeoutError from error
         try:
             transport, protocol = connection.transport, connection.protocol
-            assert transport is not None  # noqa: S101 - the pool gives open connections
-            assert protocol is not None  # noqa: S101 - as above
+            if transport is None or protocol is None:  # closed as soon as it was open
+                raise aiohttp.ServerDisconnectedError  # noqa: TRY301 - as if it were used
             if getattr(transport, "max_size", 0) > _AT_ONCE:  # uvloop and TLS have none
                 transport.max_size = _AT_ONCE  # type: ignore[attr-defined] # as just seen
             protocol.set_response_params(read_until_eof=True)
