@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     Ask = Callable[[dict[str, Any]], Awaitable[str]]
 
 
+PATIENCE = 600.0
+"""Seconds. With 1,000 in flight on a busy machine the SDKs give up connecting if they are let."""
+
+
 def body(number: int) -> dict[str, Any]:
     """What is sent, as it stands on the wire; the same as the engine sends."""
     return {
@@ -54,7 +58,8 @@ async def plain(url: str) -> AsyncIterator[Ask]:
 async def openai(url: str) -> AsyncIterator[Ask]:
     """The openai SDK, its retries off."""
     sdk = importlib.import_module("openai")
-    async with sdk.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+    fixed = {"base_url": f"{url}/v1", "api_key": KEY, "max_retries": 0, "timeout": PATIENCE}
+    async with sdk.AsyncOpenAI(**fixed) as client:
 
         async def ask(body: dict[str, Any]) -> str:
             return text_of(await client.chat.completions.create(**body))
@@ -67,7 +72,7 @@ async def litellm(url: str) -> AsyncIterator[Ask]:
     """litellm, its retries off, and no list of prices fetched."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     library = importlib.import_module("litellm")
-    fixed = {"api_base": f"{url}/v1", "api_key": KEY, "max_retries": 0, "num_retries": 0}
+    fixed = {"api_base": f"{url}/v1", "api_key": KEY, "max_retries": 0, "timeout": PATIENCE}
 
     async def ask(body: dict[str, Any]) -> str:
         asked = {**body, "model": f"openai/{MODEL}"}
