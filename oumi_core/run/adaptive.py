@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from oumi_core.run.gradient import Gradient
 from oumi_core.run.pace import Pace
 from oumi_core.types.failure import FailureKind
 
@@ -23,6 +24,8 @@ class Adaptive:
     - **Concurrency** starts at 8 and doubles while all of it is used and answers come; it is cut to
       0.7 once per episode of rate limits and time-outs (only a request that started after the last
       cut makes another one), and from then on it is one more per round of answers.
+    - **Gradient**: where fewer requests at once bring as many answers a second, the concurrency is
+      what is enough (see `Gradient`), for servers that queue and never refuse.
     - **Pace** is as fast as can be until a first rate limit, and then learned (see `Pace`). When
       requests wait for the pace and not for the concurrency, a rate limit cuts only the pace.
 
@@ -35,22 +38,35 @@ class Adaptive:
         """Begin without knowing anything; `now` is the caller's clock, in seconds."""
         self.concurrency = _FIRST_CONCURRENCY
         self.pace = Pace(now)
+        self._gradient = Gradient(now)
         self._cut_at = -math.inf
 
-    def started(self, now: float) -> float:
-        """A request starts; the pace at which it does, in requests a second."""
+    def started(self, now: float, others: int) -> float:
+        """A request starts beside so many others; the pace it does it at, in requests a second."""
+        self._gradient.started(now, others)
         pace = self.pace
         rate = pace.rate
         if rate < math.inf:
             pace.started(now)
         return rate
 
-    def answered(self, *, held_back: bool) -> None:
-        """A request was answered; `held_back` if others wait because so many are in flight."""
-        self.pace.passed()
-        if held_back:  # else not all of it was used: nothing is known about more
+    def answered(self, started: float, now: float, in_flight: int, *, held_back: bool) -> None:
+        """One of so many requests was answered; `held_back` if others wait for it to end."""
+        self.pace.passed += 1
+        gradient = self._gradient
+        found = gradient.answered(started, now, in_flight)
+        if found is not None:
+            self.concurrency = found
+        elif held_back and not gradient.holds:
+            # Else not all of it was used: nothing is known about more.
             never_cut = self._cut_at == -math.inf
             self.concurrency += 1.0 if never_cut else 1.0 / self.concurrency
+
+    def left(self, now: float, in_flight: int) -> None:
+        """One of so many requests has ended without an answer."""
+        found = self._gradient.left(now, in_flight)
+        if found is not None:
+            self.concurrency = found
 
     def failed(
         self, failure: Failure, started: float, rate: float | None, now: float, *, held_back: bool
@@ -68,3 +84,4 @@ class Adaptive:
         if started > self._cut_at:
             self.concurrency = max(self.concurrency * _CUT, 1.0)
             self._cut_at = now
+            self._gradient.abandon(now)

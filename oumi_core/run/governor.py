@@ -163,9 +163,9 @@ class Governor:
         return ready
 
     def _start(self, wish: Wish, now: float) -> Ticket:
+        rate = self.adaptive.started(now, self.in_flight) if wish.adaptive else None
         self.in_flight += 1
         self._used = now
-        rate = self.adaptive.started(now) if wish.adaptive else None
         if not self._logs:
             return Ticket(now, (), rate)
         spent = tuple(
@@ -219,19 +219,25 @@ class Governor:
                 elif unit == "output_tokens":
                     self._logs[unit].settle(spent, usage.completion_tokens)
         if failure is not None:
-            now, held_back = self._clock(), self._held_back
-            self.adaptive.failed(failure, ticket.started, ticket.rate, now, held_back=held_back)
+            self._learn(ticket, failure)
         else:
             if self._budget < _BUDGET:
                 self._budget += 1
             if ticket.rate is not None:
-                self.adaptive.answered(held_back=self._held_back)
+                now, in_flight = self._clock(), self.in_flight
+                self.adaptive.answered(ticket.started, now, in_flight, held_back=self._held_back)
         self.in_flight -= 1
         if self._lines:
             self._admit_waiting()
 
+    def _learn(self, ticket: Ticket, failure: Failure) -> None:
+        now, held_back = self._clock(), self._held_back
+        self.adaptive.left(now, self.in_flight)
+        self.adaptive.failed(failure, ticket.started, ticket.rate, now, held_back=held_back)
+
     def cancelled(self) -> None:
         """A request was given up: nothing is learned from it, and it still counts as sent."""
+        self.adaptive.left(self._clock(), self.in_flight)
         self.in_flight -= 1
         if self._lines:
             self._admit_waiting()

@@ -55,13 +55,14 @@ class Pace:
     Attributes:
         rate: requests a second; infinite until a first refusal.
         next: the time from which the next request may start, on the caller's clock.
+        passed: requests that the server has taken lately, to be counted by the caller.
     """
 
     def __init__(self, now: float) -> None:
         """Begin to count what passes."""
         self.rate = math.inf
         self.next = -math.inf
-        self._passed = 0.0
+        self.passed = 0.0
         self._since = now
         self._cut_at = -math.inf
         self._aim = math.inf
@@ -72,7 +73,7 @@ class Pace:
     def started(self, now: float) -> None:
         """A request has started; the rate must not be infinite."""
         if now - self._since > 2 * _RECENT:
-            self._passed, self._since = self._passed / 2, (self._since + now) / 2
+            self.passed, self._since = self.passed / 2, (self._since + now) / 2
         gap = 1.0 / self.rate
         if now - self.next < max(gap, _CREDIT):  # else nobody waited for it
             self._climb(min(gap, _LONGEST_STEP))
@@ -88,20 +89,16 @@ class Pace:
         away = self._climbed - self._climb_to_aim
         self.rate = max(self.rate, self._aim * (1.0 + _CURVE * away**_POWER))
 
-    def passed(self) -> None:
-        """The server has taken a request."""
-        self._passed += 1
-
     def refused(self, started: float, rate: float, now: float) -> None:
         """The server has refused a request that started at that time and at that rate."""
         if started <= self._cut_at:
             return  # an episode that is known
         first = rate == math.inf
-        if not (self._passed or first):
+        if not (self.passed or first):
             return  # a server that takes nothing, whatever the pace
-        passed = max(self._passed, 1) / max(now - self._since, 1.0)
+        passed = max(self.passed, 1) / max(now - self._since, 1.0)
         by_chance = self._may_be_chance(rate)
-        self._passed, self._since, self._cut_at = 0.0, now, now
+        self.passed, self._since, self._cut_at = 0.0, now, now
         if first:
             self.rate = max(passed, _SLOWEST)
         elif by_chance:
@@ -114,7 +111,7 @@ class Pace:
         """True for a lone refusal at a pace that nothing is known against."""
         expected = self._aim <= rate < self._aim / _NEAR
         again = _NEAR * rate < self._doubted < rate / _NEAR
-        return self._aim < math.inf and self._passed >= _LONE and not (expected or again)
+        return self._aim < math.inf and self.passed >= _LONE and not (expected or again)
 
     def _step_back(self, rate: float) -> None:
         self._doubted = rate

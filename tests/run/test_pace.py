@@ -173,7 +173,7 @@ def paced() -> Pace:
     """One that was refused at 10 requests a second, at time 1."""
     pace = Pace(0.0)
     for _ in range(10):
-        pace.passed()
+        pace.passed += 1
     pace.refused(0.5, math.inf, 1.0)
     return pace
 
@@ -188,12 +188,12 @@ def test_an_episode_cuts_once() -> None:
     pace = paced()
     pace.started(1.5)
     rate = pace.rate
-    pace.passed()
+    pace.passed += 1
     pace.refused(1.5, rate, 1.6)
     after = pace.rate
     assert 0.7 * rate <= after <= 0.9 * rate
     for started in (0.9, 1.5, 1.6):
-        pace.passed()
+        pace.passed += 1
         pace.refused(started, rate, 1.7)
     assert pace.rate == after
 
@@ -210,7 +210,7 @@ def test_a_pace_that_is_not_used_up_does_not_climb() -> None:
 def test_a_late_timer_does_not_slow_a_fast_pace() -> None:
     pace, now, late = Pace(0.0), 1.0, 0.001
     for _ in range(1000):
-        pace.passed()
+        pace.passed += 1
     pace.refused(0.5, math.inf, now)
     pace.refused(1.5, pace.rate, 2.0)  # nothing has passed: it is as before
     assert pace.rate == 1000.0
@@ -242,7 +242,7 @@ def test_the_pace_stays_within_its_bounds(events: list[tuple[str, float]]) -> No
                 pace.started(now)
                 assert pace.next >= max(before, now)
         elif event == "pass":
-            pace.passed()
+            pace.passed += 1
         elif event == "refuse" and sent:
             started, rate = sent[int(amount) % len(sent)]
             before = pace.rate
