@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import multiprocessing
 import queue
@@ -36,10 +37,16 @@ __all__ = ["Core", "Job", "Prepared"]
 
 T = TypeVar("T")
 
+_ONE_LOADS = threading.Lock()
+"""What shelters the processes of one that is being loaded holds for the whole program."""
+
 _SLICE = 0.02
 """Seconds for which requests are added before the engine is stepped again: long prompts of 256 new
 rows must not hold up the answers that are there.
 """
+
+_LOOK_SECONDS = 0.2
+"""How often it is looked for processes to end while vLLM is still being loaded."""
 
 _END_SECONDS = 3.0
 """How long the engine core may take to end before it is killed, with all that it started.
@@ -78,6 +85,21 @@ class Job:
     id: str = ""
 
 
+@attrs.frozen
+class _Call:
+    """Something to be done between two steps."""
+
+    what: Callable[[Any], Any]
+    deliver: Callable[[Any], None]
+
+
+@attrs.frozen
+class _GiveUp:
+    """A request is to be ended."""
+
+    job: Job
+
+
 class Core:
     """A loaded vLLM. Its methods are called on the loop that started it.
 
@@ -89,13 +111,14 @@ class Core:
         """`make` loads vLLM and gives its `LLM`; called in the thread."""
         self._make = make
         self._loop = asyncio.get_running_loop()
-        self._inbox: queue.SimpleQueue[Callable[[], None] | Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Job | _Call | _GiveUp | None] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
         self._numbers = itertools.count()
-        self._done: list[tuple[Job, Any]] = []
+        self._done: list[tuple[Job | _Call, Any]] = []
         self._llm: Any = None
         self._closing = False
-        self._before = set(multiprocessing.active_children())
+        self._before: set[BaseProcess] | None = None
+        self._own: set[BaseProcess] | None = None
         self._thread = threading.Thread(target=self._serve, name="oumi-vllm", daemon=True)
         self._loaded: asyncio.Future[Any] = self._loop.create_future()
         self.dead: EngineError | None = None
@@ -116,62 +139,51 @@ class Core:
 
     def give_up(self, job: Job) -> None:
         """End a request that nobody waits for."""
-        self._inbox.put(lambda: self._abort(job))
+        self._inbox.put(_GiveUp(job))
 
     async def call(self, what: Callable[[Any], T]) -> T:
         """Call something with vLLM's `LLM` in the thread that owns it, between two steps."""
         future: asyncio.Future[T] = self._loop.create_future()
-
-        def deliver(outcome: Any) -> None:
-            if future.done():
-                return
-            if isinstance(outcome, BaseException):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
-
-        job = Job(_never, deliver)
-
-        def work() -> None:
-            try:
-                outcome: Any = what(self._llm)
-            except Exception as error:  # noqa: BLE001 - handed on to whoever asked
-                outcome = error
-            self._done.append((job, outcome))
-
-        self._inbox.put(work)
+        self._inbox.put(_Call(what, functools.partial(_settle, future)))
         if self.dead is not None:
             self._refuse_rest()
-            raise self.dead
         return await future
 
     async def close(self) -> None:
         """Give up what is under way, end vLLM's processes, and wait until they have ended."""
         self._closing = True
         self._inbox.put(None)
-        if not self._loaded.done() or self._loaded.cancelled():
-            for process in self._processes():  # else the end of loading would be waited for
-                process.kill()
-        if self._thread.ident is not None:
-            await asyncio.to_thread(self._thread.join)
+        while self._thread.is_alive():
+            if self._llm is None:  # it is being loaded, or closed
+                for process in self._processes():
+                    process.kill()
+            await asyncio.to_thread(self._thread.join, _LOOK_SECONDS)
 
     def _refuse_rest(self) -> None:
         """Fail what was put in the inbox after the thread looked at it for the last time."""
         with contextlib.suppress(queue.Empty):
             while True:
-                job = self._inbox.get_nowait()
-                if isinstance(job, Job):
-                    job.deliver(self.dead)
+                asked = self._inbox.get_nowait()
+                if isinstance(asked, Job | _Call):
+                    asked.deliver(self.dead)
 
     def _processes(self) -> set[BaseProcess]:
-        return set(multiprocessing.active_children()) - self._before
+        """The processes that vLLM has started for this engine."""
+        if self._own is not None:
+            return self._own
+        if self._before is None:
+            return set()
+        new = set(multiprocessing.active_children()) - self._before
+        return {process for process in new if library.is_of_vllm(process.name)}
 
     # In the thread.
 
     def _serve(self) -> None:
         try:
-            with _sheltered(), followed():
+            with _ONE_LOADS, _sheltered(), followed():
+                self._before = set(multiprocessing.active_children())
                 self._llm = self._make()
+                self._own = self._processes()
         except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for the start
             self._end_processes()
             self._tell(_settle, self._loaded, error)
@@ -198,12 +210,15 @@ class Core:
                 asked = self._inbox.get(block=wait)
             except queue.Empty:
                 break
-            if asked is None:
-                return False
-            if isinstance(asked, Job):
-                self._add(asked)
-            else:
-                asked()
+            match asked:
+                case None:
+                    return False
+                case Job():
+                    self._add(asked)
+                case _Call():
+                    self._call(asked)
+                case _GiveUp():
+                    self._abort(asked.job)
             wait = self._inbox.empty() and not engine.has_unfinished_requests()
             if wait:
                 self._flush()
@@ -222,6 +237,13 @@ class Core:
                 raise
         else:
             self._jobs[job.id] = job
+
+    def _call(self, call: _Call) -> None:
+        try:
+            outcome: Any = call.what(self._llm)
+        except Exception as error:  # noqa: BLE001 - handed on to whoever asked
+            outcome = error
+        self._done.append((call, outcome))
 
     def _abort(self, job: Job) -> None:
         if self._jobs.pop(job.id, None) is not None:
@@ -308,14 +330,9 @@ def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
         future.set_result(outcome)
 
 
-def _deliver(done: list[tuple[Job, Any]]) -> None:
-    for job, outcome in done:
-        job.deliver(outcome)
-
-
-def _never(llm: Any) -> Prepared:
-    """What a job that is no request prepares."""
-    raise NotImplementedError
+def _deliver(done: list[tuple[Job | _Call, Any]]) -> None:
+    for asked, outcome in done:
+        asked.deliver(outcome)
 
 
 def _death(error: Exception) -> EngineError:

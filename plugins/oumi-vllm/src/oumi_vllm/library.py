@@ -25,6 +25,7 @@ __all__ = [
     "import_vllm",
     "is_cpu",
     "is_dead",
+    "is_of_vllm",
     "is_refusal",
     "lora_ranks",
     "new_tool_parser",
@@ -204,6 +205,11 @@ def _first(*names: str) -> Any:
         except ModuleNotFoundError:
             continue
     return importlib.import_module(names[-1])
+
+
+def is_of_vllm(process: str) -> bool:
+    """True for the name of a process that vLLM starts: a core, or what coordinates several."""
+    return process.startswith(("EngineCore", "VLLM"))
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
 from pathlib import Path
@@ -86,11 +87,8 @@ class Command:
                 os.kill(pid, signal.SIGKILL)
 
     def left(self) -> list[str]:
-        """What still runs of all that it had started, once that has had the time to end."""
-        until = time.monotonic() + GENEROUS
-        while (names := list(filter(None, map(name_of, self.seen)))) and time.monotonic() < until:
-            time.sleep(0.1)
-        return names
+        """What still runs of all that it had started."""
+        return still_running(self.seen)
 
 
 def descendants(pid: int) -> list[int]:
@@ -109,6 +107,14 @@ def name_of(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return "" if fields.rpartition(")")[2].split()[0] in "ZX" else " ".join(words)
+
+
+def still_running(pids: list[int]) -> list[str]:
+    """What runs of some processes, once they have had the time to end."""
+    until = time.monotonic() + GENEROUS
+    while (names := list(filter(None, map(name_of, pids)))) and time.monotonic() < until:
+        time.sleep(0.1)
+    return names
 
 
 def engine_core(pids: list[int]) -> int:
@@ -136,6 +142,36 @@ def started(folder: Path) -> Iterator[Callable[[], Command]]:
     yield start
     for command in commands:
         command.clean()
+
+
+SCRIPT = """
+import pathlib
+import oumi_core
+from oumi_core.configs import InferenceConfig
+from oumi_core.types import Conversation, Message
+
+engine = oumi_core.get_engine("vllm", InferenceConfig.from_yaml("c.yaml"))
+print(engine.infer([Conversation([Message("user", "What is 2+2?")])])[0][-1].text)
+threads = pathlib.Path("/proc/self/task").iterdir()
+print(*((thread / "children").read_text() for thread in threads), flush=True)
+raise SystemExit("something went wrong")
+"""
+
+
+def test_a_script_without_a_guard_runs_and_leaves_no_process_when_it_fails(folder: Path) -> None:
+    (folder / "script.py").write_text(SCRIPT)
+
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+    assert "something went wrong" in done.stderr
+    assert done.returncode == 1, done.stderr
+    answer, pids = done.stdout.splitlines()
+    assert answer == "The sum of 2 and 2 is 4."
+    started = list(map(int, pids.split()))
+    assert started
+    assert still_running(started) == []
 
 
 def test_a_run_goes_on_however_it_ended_and_leaves_no_process(

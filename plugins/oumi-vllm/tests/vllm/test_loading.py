@@ -1,0 +1,63 @@
+"""What vLLM says about arguments comes as an error that names their place; no model is loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asking import ADAPTERS, TINY, config
+from oumi_core.configs import ModelParams
+from oumi_core.errors import ConfigError
+
+from oumi_vllm import library
+from oumi_vllm.adapters import find_adapter
+from oumi_vllm.arguments import read_arguments
+from oumi_vllm.loading import load
+
+pytestmark = [
+    pytest.mark.slow,  # importing vLLM takes ten seconds
+    pytest.mark.filterwarnings("default"),  # torch and its kin warn of themselves
+]
+
+
+def refusal(model: ModelParams | None = None, /, **engine_args: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(read_arguments(config(model or ModelParams(TINY), **engine_args)), [])
+    return str(caught.value)
+
+
+def test_each_name_is_checked_against_the_vllm_that_is_there() -> None:
+    said = refusal(max_num_seq=3, tensor_parallel=2)
+
+    assert "engine_args.max_num_seq: vLLM has no such argument; did you mean max_num_seqs?" in said
+    assert "engine_args.tensor_parallel: vLLM has no such argument; did you mean" in said
+
+
+def test_a_nested_name_is_checked_too() -> None:
+    said = refusal(structured_outputs_config={"backend": "xgrammar", "disable_whitespace": True})
+
+    assert "engine_args.structured_outputs_config: " in said
+    assert "disable_whitespace" in said
+
+
+def test_a_value_that_vllm_refuses_comes_with_its_reason() -> None:
+    assert "gpu_memory_utilization" in refusal(gpu_memory_utilization=7.0)
+
+
+def test_a_model_that_there_is_not_is_a_fault_of_the_config() -> None:
+    assert "vLLM refuses this config" in refusal(ModelParams("/no/such/folder"))
+
+
+def test_a_version_that_reads_no_gguf_says_so() -> None:
+    if library.reads_gguf():
+        pytest.skip("this vLLM reads GGUF")
+    model = ModelParams(TINY, tokenizer_name=TINY, model_kwargs={"filename": "tiny.gguf"})
+
+    assert "reads no GGUF any more; take the engine llamacpp" in refusal(model)
+
+
+def test_the_rank_is_the_smallest_that_vllm_has_for_the_adapters() -> None:
+    ranks = library.lora_ranks()
+
+    assert find_adapter(ADAPTERS["pirate"]).rank in ranks
+    assert list(ranks) == sorted(ranks)
