@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -17,10 +16,12 @@ from oumi_core.batching.manifest import Manifest, explained
 from oumi_core.batching.stored_config import read_config
 from oumi_core.batching.submission import same_rows
 from oumi_core.errors import ConfigError
+from oumi_core.file_lock import file_lock
 from oumi_core.state_folder import make_private, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from oumi_core.batching.manifest import Facts
 
@@ -146,19 +147,9 @@ class BatchStore:
         manifest.close()
         return _asked(manifest.facts) == _asked(facts) and same_rows(other, folder)
 
-    @contextlib.contextmanager
-    def locked(self, folder: Path) -> Iterator[bool]:
+    def locked(self, folder: Path) -> AbstractContextManager[bool]:
         """Be the only process that sends a batch; False if another one is."""
-        file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(file)
+        return file_lock(folder / _LOCK)
 
     def forget(self, batch_id: str) -> None:
         """Remove a batch from this machine."""

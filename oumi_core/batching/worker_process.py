@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
+from oumi_core.file_lock import file_lock
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 __all__ = ["LOG", "ensure_worker", "only_worker"]
@@ -21,19 +21,9 @@ LOG: Final = "worker.log"
 """What a worker says that nobody listens to; in the queue's folder."""
 
 
-@contextlib.contextmanager
-def only_worker(queue: Path) -> Iterator[bool]:
+def only_worker(queue: Path) -> AbstractContextManager[bool]:
     """Be the queue's worker; False if there is one already."""
-    file = os.open(queue / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(file)
+    return file_lock(queue / _LOCK)
 
 
 def ensure_worker(queue: Path, engine: str) -> None:
