@@ -56,8 +56,8 @@ class RemoteParams(Params):
         politeness_policy: P seconds, at least 0: after an error a worker waits at least P, and
             at most `num_workers` requests start in any P seconds; default 0, neither.
         batch_completion_window: the time in which a provider's batch must end; default `24h`.
-        use_adaptive_concurrency: find the pace that the server bears, from its answers; default
-            true.
+        use_adaptive_concurrency: find how many requests at once and a second the server bears,
+            from its answers; default true.
         retry_policy: what decides what follows a failure: `standard` (the default), `none`, or
             a plugin's name.
         row_deadline: the most seconds for one row from when it was first sent, retries and waits
