@@ -15,6 +15,7 @@ import pytest
 KILLS = int(os.environ.get("OUMI_KILLS", "8"))
 """How often each run is killed; each kill takes about a third of a second."""
 RENAMES = "rename,renameat,renameat2"
+FILES = (".tmp", ".oumi.db", ".oumi.db-wal", ".oumi.db-journal")
 
 
 def assert_whole(thousand: Any) -> None:
@@ -73,3 +74,20 @@ def test_killed_before_the_renaming_it_leaves_the_output_of_an_earlier_run_as_it
     assert thousand.out.read_text() == "of an earlier run\n"
     assert thousand.run().returncode == 0
     assert_whole(thousand)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("when", [1, 2, 3, 5, 8, 40, 300])
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink", RENAMES])
+def test_killed_at_a_call_that_changes_a_file_it_loses_no_row(
+    thousand: Any, call: str, when: int
+) -> None:
+    files = [thousand.out.with_name(f"out.jsonl{end}") for end in FILES]
+    done = thousand.injected(f"{call}:signal=KILL:when={when}", thousand.out, *files)
+    told = {line for line in done.stdout.splitlines(keepends=True) if line.endswith("\n")}
+    before = len(thousand.sent())
+    assert thousand.run().returncode == 0
+    assert_whole(thousand)
+    assert not told & {f"{name}\n" for name in thousand.sent()[before:]}
+    assert len(thousand.sent()) <= 1000 + 16

@@ -183,7 +183,7 @@ def test_an_outage_ends_the_run(llmock: LLMock) -> None:
         results = list(run)
     assert run.stopped() is not None
     assert not any(result.ok for result in results)
-    assert len(llmock.requests) <= 100 + len(results) + 32
+    assert len(llmock.requests) <= 100 + len(results) + 2 * 32
 
 
 @pytest.mark.slow
