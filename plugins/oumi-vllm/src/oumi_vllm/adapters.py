@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from oumi_core.errors import ConfigError
 
+from oumi_vllm.said import said
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -70,10 +72,9 @@ def _fetched(name: str) -> Path:
     try:
         return Path(hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
     except Exception as error:  # the hub's HTTP library has changed twice, and its errors with it
-        lines = str(error).splitlines() or [""]
         raise ConfigError(
             f"{_WHERE}: the Hugging Face repository {name} cannot be had: "
-            f"{type(error).__name__}: {lines[0][:300]}"
+            f"{type(error).__name__}: {said(error)}"
         ) from error
 
 

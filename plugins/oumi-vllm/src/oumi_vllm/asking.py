@@ -14,6 +14,7 @@ from oumi_vllm.answers import completion_of
 from oumi_vllm.core import Prepared
 from oumi_vllm.parsing import Parsers
 from oumi_vllm.prompts import template_kwargs
+from oumi_vllm.said import said
 from oumi_vllm.sampling import Sampling, sampling_params
 from oumi_vllm.tools import ToolUse, tool_use
 
@@ -137,9 +138,9 @@ def _raise_if_refused(outcome: Any) -> None:
         return
     if isinstance(outcome, ConfigError):
         raise _refused(str(outcome)) from outcome
-    if library.is_refusal(outcome):
-        lines = str(outcome).splitlines() or [type(outcome).__name__]
-        raise _refused(f"vLLM refuses the request: {lines[0][:400]}") from outcome
+    # An OSError is that of an image, which is read or fetched with the prompt.
+    if library.is_refusal(outcome) or isinstance(outcome, OSError):
+        raise _refused(f"vLLM refuses the request: {said(outcome)}") from outcome
     raise outcome
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from oumi_core.errors import ConfigError, PluginError
 
+from oumi_vllm.said import said
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -81,8 +83,7 @@ def _import_fault(error: BaseException) -> str:
                 "pip uninstall torchvision torchaudio torchcodec"
             )
         seen = seen.__cause__ or seen.__context__
-    lines = str(error).strip().splitlines() or [""]
-    return f"vLLM cannot be imported: {type(error).__name__}: {lines[0]}; {_INSTALL}"
+    return f"vLLM cannot be imported: {type(error).__name__}: {said(error)}; {_INSTALL}"
 
 
 def defaults() -> Mapping[str, Any]:
@@ -167,8 +168,7 @@ def _parser(get: Callable[[str], Callable[..., Any]], name: str, where: str) -> 
     try:
         return get(name)
     except KeyError as error:
-        reason = str(error.args[0]) if error.args else "unknown"
-        raise ConfigError(f"{where}: vLLM has no parser {name!r}: {reason[:600]}") from error
+        raise ConfigError(f"{where}: vLLM has no parser {name!r}: {said(error)}") from error
 
 
 def chat_request(tools: list[dict[str, Any]] | None) -> Any:

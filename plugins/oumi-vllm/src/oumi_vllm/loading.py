@@ -11,6 +11,7 @@ from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
 from oumi_vllm.arguments import check_names
+from oumi_vllm.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
-_SHOWN = 600
 _MOST_LORAS = 8
 """Adapters in one batch where the user does not say: each takes memory in every LoRA layer."""
 
@@ -42,11 +42,11 @@ def load(arguments: Arguments, adapters: Sequence[Adapter]) -> Any:
         raise
     except Exception as error:
         if library.is_refusal(error) or isinstance(error, OSError | ImportError):
-            raise ConfigError(f"vLLM refuses this config: {_said(error)}") from error
+            raise ConfigError(f"vLLM refuses this config: {said(error)}") from error
         raise EngineError(
             Failure(
                 FailureKind.ENGINE_DEAD,
-                f"vLLM cannot be brought up: {_said(error)}; its log (stderr) says more. If memory "
+                f"vLLM cannot be brought up: {said(error)}; its log (stderr) says more. If memory "
                 "is short: a smaller model.model_max_length, or other engine_args such as "
                 "gpu_memory_utilization",
             )
@@ -84,7 +84,7 @@ def _config_object(value: Any, default: Any, place: str) -> Any:
     try:
         return type(default)(**value)
     except (TypeError, ValueError) as error:  # pydantic's is a ValueError
-        raise ConfigError(f"{place}: {_said(error)}") from error
+        raise ConfigError(f"{place}: {said(error)}") from error
 
 
 def _compact(default: Any) -> Any:
@@ -125,9 +125,3 @@ def _rank(adapters: Sequence[Adapter]) -> int:
         f"model.adapter_model: {highest.name} is of rank {highest.rank}, beyond vLLM's limit of "
         f"{library.lora_ranks()[-1]}"
     )
-
-
-def _said(error: BaseException) -> str:
-    """An error of vLLM's in one line; a config has no prompt in it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {'; '.join(lines)[:_SHOWN]}"

@@ -11,6 +11,7 @@ from oumi_core.errors import ConfigError
 
 from oumi_vllm import library
 from oumi_vllm.adapters import check_fits, without_effect
+from oumi_vllm.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,9 +85,8 @@ class Loras:
         try:
             engine.add_lora(request)
         except Exception as error:  # what the workers raised comes as a plain Exception
-            lines = str(error).splitlines() or [type(error).__name__]
             raise ConfigError(
-                f"model.adapter_model: vLLM cannot load {adapter.name}: {lines[0][:300]}"
+                f"model.adapter_model: vLLM cannot load {adapter.name}: {said(error)}"
             ) from error
         self._requests[adapter.name] = request
         return request

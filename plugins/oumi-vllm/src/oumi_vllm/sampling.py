@@ -13,6 +13,7 @@ from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
 from oumi_vllm.arguments import nearest
+from oumi_vllm.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,7 @@ def sampling_params(
     except Exception as error:
         if not library.is_refusal(error):
             raise
-        raise _refused(f"vLLM refuses the parameters: {_line(error)}") from error
+        raise _refused(f"vLLM refuses the parameters: {said(error)}") from error
 
 
 def _structured(cls: Any, constraint: Constraint) -> Any:
@@ -142,11 +143,6 @@ def _extra(cls: Any, extra: Mapping[str, Any]) -> Mapping[str, Any]:
                 f"{nearest(name, known)}"
             )
     return extra
-
-
-def _line(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:300]
 
 
 def _refused(message: str) -> EngineError:
