@@ -49,7 +49,7 @@ def _start(queue: Path, engine: str) -> threading.Thread:
     log = os.open(queue / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         process = subprocess.Popen(  # noqa: S603 - this very interpreter, with a program of ours
-            [sys.executable, "-m", "oumi_core.batch_worker", str(queue), engine],
+            [sys.executable, "-P", "-m", "oumi_core.batch_worker", str(queue), engine],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

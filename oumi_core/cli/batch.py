@@ -22,6 +22,7 @@ from oumi_core.cli.console import (
 from oumi_core.cli.engines import complete_engine
 from oumi_core.cli.overrides import take_overrides
 from oumi_core.cli.report import SHOWN_FAILURES
+from oumi_core.cli.standard_input import STANDARD_INPUT
 from oumi_core.configs import InferenceConfig
 from oumi_core.data.openai_batch import read_openai_batch
 from oumi_core.errors import BatchUnfinished
@@ -100,6 +101,8 @@ def submit(  # noqa: PLR0917 - one parameter an option, which click passes by na
     config = _config(config_path, overrides)
     if config.input_path is None:
         raise click.UsageError("there is nothing to send; give --input_path FILE", context)
+    if config.input_path == STANDARD_INPUT:
+        raise click.UsageError("a batch is read from a file; give --input_path FILE", context)
     file = read_openai_batch(config.input_path) if form == "openai-batch" else None
     if file is not None:
         config = _config(config_path, [*file.overrides, *overrides])

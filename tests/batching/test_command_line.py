@@ -165,6 +165,7 @@ def test_faults_of_openai_files_are_found_before_anything_is_sent(
     [
         (("status", "batch-none"), "there is no batch 'batch-none'"),
         (("submit", "--engine", "echo"), "give --input_path FILE"),
+        (("submit", "--engine", "echo", "--input_path", "-"), "is read from a file"),
         (("results", "batch-none", "--json"), "--json needs --output_path"),
         (("submit", "--engine", "echo", "--tempo", "1"), "no option --tempo"),
         (("sumbit",), "No such command"),
