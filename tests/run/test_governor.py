@@ -293,11 +293,23 @@ def test_output_tokens_per_minute_reserve_before_and_settle_after(virtual: Any) 
     for first, _ in spent:
         assert sum(amount for at, amount in spent if first <= at < first + 60) <= 100
     assert Server.most_in_flight == 2
+    assert Server.starts[-1] < 300  # 10 to 20 in any minute, where 2 would be if none gave back
 
 
 def test_input_tokens_per_minute_count_the_prompt(virtual: Any) -> None:
     virtual(outcome(30, input_tokens_per_minute=110, num_workers=20))  # 11 tokens a prompt
     assert most_in_any(60.0, Server.starts) == 10
+
+
+def test_input_tokens_are_settled_with_the_real_count(virtual: Any) -> None:
+    Server.usage = Usage(55, 5)  # where 11 were expected
+
+    async def both() -> None:
+        await outcome(2, input_tokens_per_minute=110, num_workers=2)
+        await outcome(1, input_tokens_per_minute=110, num_workers=2)
+
+    virtual(both())
+    assert Server.starts[2] == 60.0
 
 
 def test_politeness_bounds_the_starts_and_is_waited_out_after_an_error(virtual: Any) -> None:
@@ -307,6 +319,13 @@ def test_politeness_bounds_the_starts_and_is_waited_out_after_an_error(virtual: 
     assert most_in_any(60.0, Server.starts) == 100
     (retried,) = (result for result in results if result.attempts == 2)
     assert retried.latency >= 60.0
+
+
+@pytest.mark.parametrize("kind", [FailureKind.TRANSIENT, FailureKind.RATE_LIMIT])
+def test_a_worker_that_met_an_error_waits_politely(virtual: Any, kind: FailureKind) -> None:
+    Server.script.append(Failure(kind, "once"))
+    virtual(outcome(1, num_workers=100, politeness_policy=60.0))  # 99 more could start at once
+    assert Server.starts[1] >= 60.0
 
 
 def test_a_rate_limit_makes_everybody_wait_as_long_as_the_server_says(virtual: Any) -> None:
