@@ -198,6 +198,11 @@ class Journal:
                 ) from error
             raise ConfigError(f"output_path: cannot write {self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:  # or it could not be read
+                raise RunStopped(
+                    f"{self.path} cannot be read ({error}): its disk fails, or it is damaged; mend "
+                    "the disk and run the same again, or move the journal away to begin anew"
+                ) from error
             raise ConfigError(f"{self.path}: not a journal ({error}); move it away") from error
         except OSError as error:
             if error.errno in _SYSTEM_REFUSALS:

@@ -256,7 +256,18 @@ def test_a_budget_of_a_call_replaces_that_of_the_engine() -> None:
         assert all(result.ok for result in engine.run(rows(3), inference_config=config))
 
 
-prompts, answers = st.integers(0, 500), st.integers(1, 500)
+prompts, answers, amounts = st.integers(0, 500), st.integers(1, 500), st.floats(0, 100)
+
+
+@given(prompts, prompts, prompts, prompts, st.builds(Price, amounts, amounts, amounts))
+def test_costs_add_up_and_prices_survive_the_journal(
+    one: int, other: int, cached: int, answer: int, price: Price
+) -> None:
+    first = Usage(one + cached, answer, cached_tokens=cached)
+    second = Usage(other, 0)
+    assert price.of(first + second) == pytest.approx(price.of(first) + price.of(second))
+    assert price.of(first) >= 0
+    assert Price.of_text(price.text) == price
 
 
 @given(

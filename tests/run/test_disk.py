@@ -91,6 +91,24 @@ def test_a_disk_that_takes_no_journal_at_all_is_named_before_anything_is_sent(
 
 
 @pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("when", ["1+", "3+", pytest.param("10+", marks=pytest.mark.slow)])
+def test_a_journal_that_cannot_be_read_is_not_taken_for_something_else(
+    thousand: Any, when: str
+) -> None:
+    files = journal_files(thousand)
+    reported = set(thousand.injected(f"{FULL}:when=60+", *files).stdout.split())
+    before = thousand.sent()
+    done = thousand.injected(f"pread64:error=EIO:when={when}", *files)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert f"{thousand.out}.oumi.db" in done.stderr
+    assert "disk" in done.stderr
+    assert "run the same again" in done.stderr
+    assert thousand.sent() == before
+    assert_goes_on(thousand, reported)
+
+
+@pytest.mark.usefixtures("strace")
 def test_a_disk_that_refuses_the_output_keeps_all_answers(thousand: Any) -> None:
     written = thousand.out.with_name("out.jsonl.tmp")
     done = thousand.injected("pwrite64,write:error=ENOSPC", written)
