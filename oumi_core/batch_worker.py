@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from oumi_core.batching.local_job import JobFolder, result_line
+from oumi_core.batching.salvage import salvage
 from oumi_core.batching.status import BatchError, BatchStatus, RequestCounts
 from oumi_core.batching.worker_process import LOG, only_worker
-from oumi_core.errors import OumiError
+from oumi_core.errors import ConfigError, OumiError, PluginError
 from oumi_core.inference import InferenceEngine
+from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from oumi_core.configs import InferenceConfig
     from oumi_core.run.run import Run
-    from oumi_core.run.summary import Summary
     from oumi_core.types.conversation import Conversation
 
 __all__ = ["main"]
@@ -91,21 +92,31 @@ class _Worker:
             self._engine.close()
 
     def _answer(self, job: JobFolder) -> None:
-        counts = RequestCounts(job.fields()["requests"])
         if job.cancel_asked():
-            job.end(BatchStatus.CANCELLED, counts)
-            return
-        if job.fruitless_starts() >= _MOST_STARTS:
+            self._end_early(job, BatchStatus.CANCELLED)
+        elif job.fruitless_starts() >= _MOST_STARTS:
             why = f"the worker died {_MOST_STARTS} times without another answer; see {self._log}"
-            job.end(BatchStatus.FAILED, counts, (BatchError(why),))
-            return
+            self._end_early(job, BatchStatus.FAILED, BatchError(why))
+        else:
+            try:
+                self._answer_all(job)
+            except OumiError as error:
+                self._end_early(job, BatchStatus.FAILED, _error(error))
+            finally:
+                self._run = None
+
+    def _end_early(
+        self, job: JobFolder, status: BatchStatus, error: BatchError | None = None
+    ) -> None:
+        """End a job with all that its journal has."""
+        kind = FailureKind.CANCELED if error is None else FailureKind.MISSING
+        why = "the batch was cancelled" if error is None else f"the batch failed: {error.message}"
+        errors = () if error is None else (error,)
         try:
-            self._answer_all(job)
-        except OumiError as error:
-            summary = self._run.summary() if self._run is not None else None
-            job.end(BatchStatus.FAILED, _counted(counts, summary), (_error(error),))
-        finally:
-            self._run = None
+            counts = salvage(job, self._name, Failure(kind, f"{why}, before this row was done"))
+        except (ConfigError, PluginError):  # there is no such engine any more: what was written
+            counts = RequestCounts(job.fields()["requests"])
+        job.end(status, counts, errors)
 
     def _answer_all(self, job: JobFolder) -> None:
         with contextlib.suppress(OSError):  # gone by now: only relative paths needed it
@@ -120,14 +131,14 @@ class _Worker:
                 results.write(result_line(ids.pop(result.index), result))
                 results.flush()
             os.fsync(results.fileno())
-        counts = _counted(RequestCounts(job.fields()["requests"]), run.summary())
-        stopped = run.stopped()
+        stopped, summary = run.stopped(), run.summary()
         if stopped is None:
-            job.end(BatchStatus.COMPLETED, counts)
+            failed = summary.rows - summary.succeeded
+            job.end(BatchStatus.COMPLETED, RequestCounts(summary.rows, summary.succeeded, failed))
         elif stopped.failure is not None:
-            job.end(BatchStatus.FAILED, counts, (_error(stopped),))
+            self._end_early(job, BatchStatus.FAILED, _error(stopped))
         elif job.cancel_asked():
-            job.end(BatchStatus.CANCELLED, counts)
+            self._end_early(job, BatchStatus.CANCELLED)
         # Else this process was told to end, and another one goes on with the job.
 
     def _engine_for(self, config: InferenceConfig) -> InferenceEngine:
@@ -163,14 +174,6 @@ def _watched(job: JobFolder, run: Run) -> Iterator[None]:
     finally:
         ended.set()
         watching.join()
-
-
-def _counted(counts: RequestCounts, summary: Summary | None) -> RequestCounts:
-    if summary is None:
-        return counts
-    return attrs.evolve(
-        counts, completed=summary.succeeded, failed=summary.rows - summary.succeeded
-    )
 
 
 def _error(error: OumiError) -> BatchError:

@@ -64,7 +64,7 @@ def info_of(manifest: Manifest) -> BatchInfo:
         model=facts.model,
         parts=len(parts),
         part_handles=tuple(part.handle for part in parts if part.handle is not None),
-        errors=tuple(_errors(manifest, parts)),
+        errors=tuple(_errors(manifest, current)),
         created_at=facts.created_at,
         expires_at=min((at for at in windows if at is not None), default=None),
         outcomes=outcomes,

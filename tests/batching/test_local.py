@@ -216,6 +216,35 @@ with oumi.get_engine("shelf", model="demo", batching="local") as engine:
     assert done.stdout.startswith("failed {'missing': 1} "), done.stdout + done.stderr
 
 
+def test_cancelling_in_the_middle_keeps_every_answer(bench: Bench) -> None:
+    done = bench.python("""
+import os, signal, time
+from pathlib import Path
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+rows = [Conversation([Message(Role.USER, text)]) for text in ("a", "b", "wait", "c")]
+arguments = {"folder": str(Path("server").absolute())}
+config = {"num_workers": 1, "batching": "local", "engine_args": arguments}
+with oumi.get_engine("shelf", model="demo", **config) as engine:
+    batch_id = engine.infer_batch(rows)
+    while engine.get_batch_status(batch_id).completed_requests < 2:
+        time.sleep(0.05)
+    (queue,) = Path(os.environ["OUMI_STATE_DIR"], "local").iterdir()
+    os.kill(int(Path("server", "waiting").read_text()), signal.SIGKILL)
+    for partial in queue.glob("*/results.jsonl.partial"):
+        partial.unlink()  # as if the worker had died before it wrote them
+    print(engine.cancel_batch(batch_id).status)
+    info = engine.wait_batch(batch_id)
+    print(info.status, info.outcomes)
+    print([row[-1].text for row in engine.get_batch_results(batch_id, partial=True)])
+""")
+    assert done.stdout.splitlines() == [
+        "cancelling",
+        "cancelled {'canceled': 2, 'ok': 2}",
+        "['online: a', 'online: b']",
+    ], done.stderr
+
+
 @pytest.mark.slow
 def test_a_row_that_kills_every_worker_ends_the_batch(bench: Bench) -> None:
     done = bench.python("""

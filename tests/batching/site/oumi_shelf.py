@@ -10,6 +10,7 @@ What becomes of a row is what its user message asks for: `fail`, `expire`, `skip
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import secrets
@@ -182,8 +183,9 @@ class ShelfEngine(Engine):
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
         arguments = config.engine_args
+        self._folder = Path(arguments["folder"])
         self._shelf = Shelf(
-            Path(arguments["folder"]),
+            self._folder,
             BatchLimits(arguments.get("max_requests"), arguments.get("max_bytes")),
         )
 
@@ -191,6 +193,9 @@ class ShelfEngine(Engine):
         asked = request.conversation.messages[-1].text
         if asked.startswith("die"):
             os.kill(os.getpid(), signal.SIGKILL)
+        if asked == "wait":
+            (self._folder / "waiting").write_text(f"{os.getpid()}")
+            await asyncio.Event().wait()
         if asked.startswith("fail"):
             raise EngineError(Failure(FailureKind.BAD_REQUEST, "on cue"))
         return Completion(Message(Role.ASSISTANT, f"online: {asked}"))
