@@ -207,6 +207,29 @@ def test_a_pace_that_is_not_used_up_does_not_climb() -> None:
     assert pace.rate == rate
 
 
+def test_a_lone_refusal_far_from_the_known_limit_costs_little() -> None:
+    pace, now = paced(), 1.1
+
+    def climb(rate: float) -> float:
+        """Use up the pace until it is so fast; how long that takes."""
+        nonlocal now
+        began = now
+        while pace.rate < rate:
+            now = pace.next
+            pace.started(now)
+            pace.passed += 1
+        return now - began
+
+    climb(20.0)
+    pace.refused(now, pace.rate, now)  # the limit that is known
+    climb(40.0)
+    pace.refused(now, pace.rate, now)  # not near it: it may be chance
+    assert pace.rate >= 0.9 * 40
+    assert climb(40.0) < 2.0
+    pace.refused(now, pace.rate, now)  # it was not
+    assert climb(40.0) > 4.0
+
+
 def test_a_late_timer_does_not_slow_a_fast_pace() -> None:
     pace, now, late = Pace(0.0), 1.0, 0.001
     for _ in range(1000):
@@ -216,7 +239,7 @@ def test_a_late_timer_does_not_slow_a_fast_pace() -> None:
     assert pace.rate == 1000.0
     starts = 0
     while now < 1.5:
-        now = max(now + late, pace.next)
+        now = max(now, pace.next) + late
         while pace.next <= now:
             pace.started(now)
             starts += 1
