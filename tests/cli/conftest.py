@@ -197,11 +197,11 @@ class Place:
         """`oumi` where of all distributions of this checkout only core is installed."""
         site = self.folder / "bare"
         site.mkdir()
+        (site / "oumi_core").symlink_to(Path(oumi_core.__file__).parent)
         for path in Path(sysconfig.get_path("purelib")).iterdir():
-            if path.name.startswith("oumi_core") or not path.name.startswith("oumi"):
+            if path.name.startswith("oumi_core-") or not path.name.startswith("oumi"):
                 (site / path.name).symlink_to(path)
-        places = [str(site), str(Path(oumi_core.__file__).parents[1])]
-        start = f"import sys; sys.path += {places!r}; from oumi_core.cli import main; "
+        start = f"import sys; sys.path.append({str(site)!r}); from oumi_core.cli import main; "
         return [sys.executable, "-S", "-c", f"{start}sys.exit(main())"]
 
     def write(self, name: str, text: str | bytes) -> Path:
