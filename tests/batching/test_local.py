@@ -110,6 +110,35 @@ with oumi.get_engine("echo", model="demo") as engine:
     assert done.stdout.splitlines() == ["completed", "['a', 'b']"], done.stderr
 
 
+def test_a_thousand_rows_with_failures_are_joined_in_another_process(bench: Bench) -> None:
+    begin = """
+import sys
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+texts = [f"{'fail' if at % 7 == 3 else 'row'} {at % 600}" for at in range(1000)]
+rows = [Conversation([Message(Role.USER, text)]) for text in texts]
+config = {"batching": "local", "engine_args": {"folder": "server"}}
+engine = oumi.get_engine("shelf", model="demo", **config)
+"""
+    submitted = bench.python(f"{begin}print(engine.infer_batch(rows))")
+    batch_id = submitted.stdout.strip()
+    done = bench.python(f"""{begin}
+print(engine.wait_batch("{batch_id}").outcomes)
+shuffled = sorted(rows, key=lambda row: row[0].text[::-1])
+found = engine.get_batch_results_partial("{batch_id}", shuffled)
+for at, result in enumerate(found.results):
+    text = shuffled[at][0].text
+    assert result.index == at
+    if text.startswith("fail"):
+        assert result.error.kind == "bad_request"
+    else:
+        assert result.conversation[-1].text == f"online: {{text}}"
+print(len(found.results), found.unfinished)
+""")
+    lines = done.stdout.splitlines()
+    assert lines == ["{'failed': 143, 'ok': 857}", "1000 ()"], done.stderr
+
+
 def test_a_literal_key_is_refused_with_the_way_out(echo: InferenceEngine) -> None:
     key = InferenceConfig(remote_params=RemoteParams(api_key="sk-secret"))
     with pytest.raises(ConfigError, match="api_key_env_varname") as raised:
