@@ -41,8 +41,9 @@ _ONE_LOADS = threading.Lock()
 """What shelters the processes of one that is being loaded holds for the whole program."""
 
 _SLICE = 0.02
-"""Seconds for which requests are added before the engine is stepped again: long prompts of 256 new
-rows must not hold up the answers that are there.
+"""Seconds for which requests are added before the answers that are there are looked at.
+
+The prompts of 256 new rows must not hold them up. While there is no answer, adding goes on.
 """
 
 _LOOK_SECONDS = 0.2
@@ -205,7 +206,7 @@ class Core:
         engine = self._llm.llm_engine
         until = time.monotonic() + _SLICE
         wait = not engine.has_unfinished_requests()
-        while wait or time.monotonic() < until:
+        while wait or time.monotonic() < until or not library.has_output(engine):
             try:
                 asked = self._inbox.get(block=wait)
             except queue.Empty:

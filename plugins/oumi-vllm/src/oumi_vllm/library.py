@@ -24,6 +24,7 @@ __all__ = [
     "chat_request",
     "defaults",
     "end",
+    "has_output",
     "import_vllm",
     "is_cpu",
     "is_dead",
@@ -226,6 +227,12 @@ def is_dead(error: BaseException) -> bool:
     """True for the error that vLLM raises once its engine core is gone."""
     exceptions = importlib.import_module("vllm.v1.engine.exceptions")
     return isinstance(error, exceptions.EngineDeadError)
+
+
+def has_output(engine: Any) -> bool:
+    """True if a `step` would not wait, so far as that can be seen."""
+    outputs = getattr(engine.engine_core, "outputs_queue", None)
+    return outputs is None or not outputs.empty()
 
 
 def wake(engine: Any) -> None:

@@ -39,7 +39,10 @@ QUESTIONS = (
     "How do I read a file in Python?",
 )
 SYSTEM = "You are a helpful assistant."
-MAX_TOKENS = 128
+MAX_TOKENS = 400
+TEMPERATURE = 1.3
+"""So high that the tiny model, whose own answers are all short, also rambles up to the limit."""
+
 PARAMS = {"enforce_eager": True}
 
 
@@ -93,14 +96,14 @@ def main() -> None:
         Conversation([Message(turn["role"], turn["content"]) for turn in chat]) for chat in chats
     ]
     model = ModelParams(MODEL, torch_dtype="float32", model_max_length=1024)
-    generation = GenerationParams(max_new_tokens=MAX_TOKENS)
+    generation = GenerationParams(max_new_tokens=MAX_TOKENS, temperature=TEMPERATURE)
     config = InferenceConfig(model=model, generation=generation, engine_args=PARAMS)
     ours = oumi_core.get_engine("vllm", config)
     ours.start()  # first: it sees to where vLLM logs
 
     vllm = importlib.import_module("vllm")  # not at the top: it takes ten seconds
     theirs: Any = vllm.LLM(MODEL, dtype="float32", max_model_len=1024, **PARAMS)
-    sampling = vllm.SamplingParams(temperature=0, max_tokens=MAX_TOKENS)
+    sampling = vllm.SamplingParams(temperature=TEMPERATURE, max_tokens=MAX_TOKENS)
     firsts: list[float] = []
 
     def through_run() -> int:
