@@ -192,6 +192,41 @@ def test_what_is_left_of_a_body_does_not_reach_the_next_answer(
     assert connections == 2
 
 
+def test_what_comes_unasked_is_not_the_next_answer(started: Started, asks: Asks) -> None:
+    connections = 0
+    came = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await head_of(reader)
+            writer.write(OK)
+            if connections == 1:
+                await came.wait()
+                writer.write(OK.replace(b"Paris.", b"Wrong!"))
+
+    async def main() -> list[str]:
+        async with listening(serve) as port, started(f"http://127.0.0.1:{port}") as engine:
+            first = await engine.complete(asks())
+            came.set()
+            await asyncio.sleep(0.1)
+            return [first.text, *[(await engine.complete(asks())).text for _ in range(2)]]
+
+    assert asyncio.run(main()) == ["Paris."] * 3
+    assert connections == 2
+
+
+def test_a_server_that_is_full_may_say_so_before_it_reads(started: Started, asks: Asks) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Full\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    with pytest.raises(EngineError) as caught:
+        asyncio.run(asked(started, asks, serve))
+    assert (caught.value.failure.status, caught.value.failure.retry_after) == (503, 7)
+
+
 class TokenEngine(RemoteEngine):
     """An engine whose token changes, as tokens do."""
 
@@ -218,6 +253,20 @@ def test_headers_that_change_replace_the_others(started: Started, asks: Asks) ->
         f"Bearer {k}" for k in ("a", "b", "own", "own")
     ]
     assert [one.get("x-trace") for one in sent] == [None, None, None, "7"]
+
+
+def test_a_table_of_headers_may_be_changed_in_place(started: Started, asks: Asks) -> None:
+    token: dict[str, str] = {}
+    engine_class = type("Tokens", (TokenEngine,), {"tokens": [token, token]})
+
+    async def main() -> None:
+        async with started(server.url, cls=engine_class) as engine:
+            for token["X-Token"] in ("old", "new"):
+                await engine.complete(asks())
+
+    with FaultServer() as server:
+        asyncio.run(main())
+    assert [request.headers["x-token"] for request in server.requests] == ["old", "new"]
 
 
 def test_a_header_cannot_begin_another_one(started: Started, asks: Asks) -> None:

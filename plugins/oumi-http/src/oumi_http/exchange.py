@@ -15,6 +15,7 @@ import asyncio
 import base64
 from functools import cached_property
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import aiohttp
 
@@ -23,6 +24,7 @@ from oumi_http.connection_faults import CONNECT_SECONDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aiohttp.client_proto import ResponseHandler
     from yarl import URL
 
 __all__ = ["Exchange", "merged"]
@@ -34,6 +36,8 @@ _ALWAYS = {"Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 _AT_ONCE = 65_536
 """Bytes that asyncio asks a socket for at a time; left alone it asks for 262,144. So much memory is
 mapped for each answer anew, cut to the few bytes that came, and unmapped: 17 of 43 us."""
+
+_NONE: Mapping[str, str] = {}
 
 _INTERIM = range(100, 200)
 _SWITCHING = 101
@@ -82,7 +86,8 @@ class Exchange:
         self._target = str(url) if forwarded else url.raw_path_qs
         always = {"Host": url.host_port_subcomponent or "", **_ALWAYS}
         self._headers = merged(always, headers, _credentials(proxy) if forwarded else None)
-        self._more: Mapping[str, str] | None = None
+        self._more: Mapping[str, str] = {}
+        self._used: WeakSet[ResponseHandler] = WeakSet()
         self._head = _head(self._target, self._headers)
 
     async def post(
@@ -99,13 +104,10 @@ class Exchange:
             aiohttp.http_exceptions.HttpProcessingError: what came back is no HTTP.
             ValueError: a header holds a line break.
         """
-        if headers != self._more:  # a token stays the same for an hour: its head is kept
+        if (headers or _NONE) != self._more:  # a token stays the same for an hour: its head is kept
             self._head = _head(self._target, merged(self._headers, headers))
-            self._more = headers
-        try:
-            connection = await self._connector.connect(self._place, [], _CONNECTING)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError from error
+            self._more = dict(headers or _NONE)  # whoever gave it may change it
+        connection = await self._connection()
         try:
             transport, protocol = connection.transport, connection.protocol
             if transport is None or protocol is None:  # closed as soon as it was open
@@ -126,8 +128,27 @@ class Exchange:
         if transport.get_write_buffer_size():
             connection.close()  # it was answered before all was sent: the rest must go nowhere
         else:
+            self._used.add(protocol)
             connection.release()
         return message.code, message.headers, content
+
+    async def _connection(self) -> aiohttp.connector.Connection:
+        """One to send a request over.
+
+        The pool looks only whether a connection is open. On one that was used, a second answer may
+        have come meanwhile, that nobody asked for: it would be taken for the answer to the next
+        request, and that one's for the answer to the one after it. On a new one it is an answer: a
+        server that is full says so without reading.
+        """
+        while True:
+            try:
+                connection = await self._connector.connect(self._place, [], _CONNECTING)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError from error
+            protocol = connection.protocol
+            if protocol is None or not protocol.should_close or protocol not in self._used:
+                return connection
+            connection.close()
 
 
 def _head(target: str, headers: Mapping[str, str]) -> bytes:
