@@ -156,7 +156,7 @@ class _Attempt:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and _is_canceled():
                 if ticket is not None:
-                    attempts.cancelled()
+                    attempts.cancelled(ticket)
                 raise
             failure = attempts.overdue() if deadline.expired() else classified(self._engine, error)
             if ticket is not None:

@@ -114,7 +114,7 @@ class Attempts:
         except _ANY_ERROR as error:  # the engine is a stranger's code
             if ticket is None or _is_canceled(error, task):
                 if ticket is not None:
-                    governor.cancelled()
+                    governor.cancelled(ticket)
                 if turn.started is None or not deadlines.clear(task):
                     raise  # not cut: a row has no deadline before it was first sent
                 return self._overdue(turn, conversation)
@@ -176,9 +176,9 @@ class Attempts:
         """An attempt that was admitted has ended, with an answer or with what kept it from one."""
         self._governor.end(ticket, usage, failure)
 
-    def cancelled(self) -> None:
+    def cancelled(self, ticket: Ticket) -> None:
         """An attempt that was admitted was given up by whoever waited for it."""
-        self._governor.cancelled()
+        self._governor.cancelled(ticket)
 
     def _overdue(self, turn: Turn[Any], conversation: Conversation) -> Result:
         self._failed_in_a_row += 1

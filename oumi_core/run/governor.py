@@ -84,7 +84,8 @@ class Governor:
     - **Limits**: every limit is asked against one log of all requests to the server, from the
       time on when a run with any limit began. A request waits for its own limits only.
     - **Pause**: after a rate limit nobody sends until the wait that the server asked for is over.
-    - **Adaptive limits**: what `Adaptive` has learned of the server, for those who want it.
+    - **Adaptive limits**: what `Adaptive` has learned of the server, for those who want it. They
+      are held to it among themselves: others would leave them no room.
     - **Retry budget**: a token bucket, so that retries do not storm a server that is down.
 
     Attributes:
@@ -103,6 +104,7 @@ class Governor:
         self.paused_until = 0.0
         self.adaptive = Adaptive(self._clock())
         self.in_flight = 0
+        self._adapting = 0  # those in flight that hold to what was learned
         self._held_back = False
         self._logs: dict[str, Log] = {}
         self._lines: dict[object, deque[_Waiter]] = {}
@@ -142,9 +144,10 @@ class Governor:
             return await waiter.ticket
         except asyncio.CancelledError:
             if waiter.ticket.done() and not waiter.ticket.cancelled():
-                for unit, spent in waiter.ticket.result().spent:
+                ticket = waiter.ticket.result()
+                for unit, spent in ticket.spent:
                     self._logs[unit].settle(spent, 0)  # it was never sent
-                self.cancelled()
+                self.cancelled(ticket)
             else:
                 self._admit_waiting()  # the next of its line may have less to wait for
             raise
@@ -158,12 +161,15 @@ class Governor:
         if wish.adaptive:
             adaptive = self.adaptive
             ready = max(ready, adaptive.pace.next)
-            if ready <= now and self.in_flight + 1 > adaptive.concurrency:
+            if ready <= now and self._adapting + 1 > adaptive.concurrency:
                 return None
         return ready
 
     def _start(self, wish: Wish, now: float) -> Ticket:
-        rate = self.adaptive.started(now, self.in_flight) if wish.adaptive else None
+        rate = None
+        if wish.adaptive:
+            rate = self.adaptive.started(now, self._adapting)
+            self._adapting += 1
         self.in_flight += 1
         self._used = now
         if not self._logs:
@@ -224,20 +230,27 @@ class Governor:
             if self._budget < _BUDGET:
                 self._budget += 1
             if ticket.rate is not None:
-                now, in_flight = self._clock(), self.in_flight
-                self.adaptive.answered(ticket.started, now, in_flight, held_back=self._held_back)
+                now, adapting = self._clock(), self._adapting
+                self.adaptive.answered(ticket.started, now, adapting, held_back=self._held_back)
+                self._adapting -= 1
         self.in_flight -= 1
         if self._lines:
             self._admit_waiting()
 
     def _learn(self, ticket: Ticket, failure: Failure) -> None:
+        self._leave(ticket)
         now, held_back = self._clock(), self._held_back
-        self.adaptive.left(now, self.in_flight)
         self.adaptive.failed(failure, ticket.started, ticket.rate, now, held_back=held_back)
 
-    def cancelled(self) -> None:
+    def _leave(self, ticket: Ticket) -> None:
+        """A request that brought no answer is not in flight for those who adapt any more."""
+        if ticket.rate is not None:
+            self.adaptive.left(self._clock(), self._adapting)
+            self._adapting -= 1
+
+    def cancelled(self, ticket: Ticket) -> None:
         """A request was given up: nothing is learned from it, and it still counts as sent."""
-        self.adaptive.left(self._clock(), self.in_flight)
+        self._leave(ticket)
         self.in_flight -= 1
         if self._lines:
             self._admit_waiting()

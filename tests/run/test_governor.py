@@ -234,13 +234,14 @@ def test_a_request_that_was_given_up_says_nothing_of_the_server(virtual: Any) ->
         while governor.may_retry(busy):
             governor.spend_retry(busy)
         wish = Wish((), {}, adaptive=True)
-        while governor.admit_now(wish) is not None:
-            pass
+        tickets = []
+        while (ticket := governor.admit_now(wish)) is not None:
+            tickets.append(ticket)
         waits = asyncio.create_task(governor.admit(wish))
         await asyncio.sleep(0)
         before = governor.adaptive.concurrency
-        for _ in range(8):
-            governor.cancelled()
+        for ticket in tickets:
+            governor.cancelled(ticket)
         assert not governor.may_retry(busy)
         assert governor.adaptive.concurrency == before
         await waits
@@ -410,6 +411,23 @@ def test_concurrency_settles_where_the_server_bears_it(virtual: Any) -> None:
 def test_adaptive_concurrency_can_be_switched_off(virtual: Any) -> None:
     virtual(outcome(100, num_workers=64, use_adaptive_concurrency=False))
     assert Server.starts.count(0.0) == 64
+
+
+def test_a_run_that_does_not_adapt_leaves_room_for_one_that_does(virtual: Any) -> None:
+    ends: list[tuple[str, float]] = []
+
+    async def one(name: str, count: int, **fields: Any) -> None:
+        await outcome(count, num_workers=64, **fields)
+        ends.append((name, asyncio.get_running_loop().time()))
+
+    async def both() -> None:
+        await asyncio.gather(
+            one("heedless", 6400, use_adaptive_concurrency=False), one("adaptive", 200)
+        )
+
+    virtual(both())
+    assert ends[0][0] == "adaptive"
+    assert ends[0][1] == pytest.approx(0.6)  # 8, 16, 32, 64, 64 and 16 at once
 
 
 @given(
