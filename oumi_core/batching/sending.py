@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.batching.backend import Part
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["find_sent", "handles_of", "send_parts"]
 
-_CLOCKS_DIFFER: Final = 3600.0
-"""Seconds: a part that the backend took so long before we first tried is not ours."""
+_CLOCKS_DIFFER: Final = 24 * 3600.0
+"""Seconds: a part that the backend took so long before we first tried is not ours.
+
+So much, since clocks go wrong by a time zone, and to look too far back costs only some pages.
+"""
 
 
 async def send_parts(manifest: Manifest, backend: BatchBackend, patience: Patience) -> None:
@@ -69,15 +73,22 @@ async def handles_of(
 
 
 async def _handles(backend: BatchBackend, tokens: set[str], since: float) -> dict[str, str]:
-    """The handles of parts with these tokens, as far as the backend has them."""
+    """The handles of parts with these tokens, as far as the backend has them.
+
+    What is too old ends the search only where something newer stood before it: a list with the
+    oldest first would end it at once, and a part that is there would be sent again.
+    """
     found: dict[str, str] = {}
+    newest = -math.inf
     async with contextlib.aclosing(backend.list()) as listed:
         async for status in listed:
             if status.token in tokens:
                 found[status.token] = status.handle
-            too_old = status.created_at is not None and status.created_at < since
-            if too_old or len(found) == len(tokens):
+            created = math.inf if status.created_at is None else status.created_at
+            if len(found) == len(tokens) or created < min(since, newest):
                 break
+            if status.created_at is not None:
+                newest = max(newest, status.created_at)
     return found
 
 

@@ -3,6 +3,8 @@
     FOLDER/files/ID.jsonl        what was uploaded
     FOLDER/batches/ID.json       what was submitted, and its state, which a test may change
     FOLDER/calls                 a line for each call
+    FOLDER/clock                 by how many seconds its clock is ahead, if it is there
+    FOLDER/oldest-first          if it is there, `list` begins with the oldest
 
 What becomes of a row is what its user message asks for: `fail`, `expire`, `skip` (no line at all),
 `torn` (half a line); all others are answered.
@@ -92,7 +94,9 @@ class Shelf(BatchBackend):
         _killed_at("after upload")
         self._called("submit")
         handle = f"shelf-{secrets.token_hex(4)}"
-        fields = {"token": part.token, "file": uploaded, "created": time.time()}
+        clock = self._folder / "clock"
+        ahead = float(clock.read_text()) if clock.exists() else 0.0
+        fields = {"token": part.token, "file": uploaded, "created": time.time() + ahead}
         self._write(handle, status="completed", **fields)
         _killed_at("after submit")
         lost = self._folder / "lose-answer"
@@ -148,8 +152,14 @@ class Shelf(BatchBackend):
     async def list(self) -> AsyncGenerator[PartStatus, None]:
         self._called("list")
         paths = (self._folder / "batches").glob("*.json")
-        for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
-            yield self._status(path.stem)
+        listed = sorted(
+            (self._status(path.stem) for path in paths),
+            key=lambda status: status.created_at or 0.0,
+            reverse=not (self._folder / "oldest-first").exists(),
+        )
+        for status in listed:
+            self._called("listed")
+            yield status
 
 
 def _answer(line: dict[str, Any]) -> bytes | None:
