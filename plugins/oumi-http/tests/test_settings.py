@@ -136,6 +136,7 @@ def test_lists_and_tables_must_be_such() -> None:
         ({"allowed_media_path": "/nowhere"}, "must be the path of a folder"),
         ({"http_client": object()}, "httpx.AsyncClient"),
         ({"headers": {"Host": "x"}}, "engine_args.headers.Host: is set by the engine"),
+        ({"headers": {"Transfer-encoding": "chunked"}}, "Transfer-encoding: is set by the engine"),
         ({"quirks": []}, "engine_args.quirks: must be a table"),
     ],
 )

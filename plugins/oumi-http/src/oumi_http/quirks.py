@@ -102,7 +102,9 @@ def read_quirks(given: Mapping[str, Any], where: str) -> Quirks:
 
 
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_RESERVED = frozenset({"authorization", "content-length", "content-type", "host", "cookie"})
+_RESERVED = frozenset(
+    {"authorization", "content-length", "content-type", "host", "cookie", "transfer-encoding"}
+)
 
 
 def header_faults(value: Any) -> Iterator[str]:

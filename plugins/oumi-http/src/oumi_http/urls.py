@@ -81,12 +81,18 @@ def _split(url: str, where: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError:  # brackets that do not match, or a port that is no number
+        (host or "").encode("idna")  # as connecting does, which raises it there
+    except ValueError:  # brackets that do not match, a port that is no number, a name like a..b
         raise ConfigError(f"{where}: is no URL") from None
     if parts.scheme not in ("http", "https"):
         raise ConfigError(f"{where}: must start with https:// or http://, not {parts.scheme}://")
     if not host or re.search(r"[\s\\]", url):
         raise ConfigError(f"{where}: must be a host, or a URL with a host, without white space")
+    if not (url.isascii() and url.isprintable()):
+        raise ConfigError(
+            f"{where}: holds characters that no URL may; write the host in its form that begins "
+            "with xn--, and the rest with %"
+        )
     if "@" in parts.netloc:
         raise ConfigError(
             f"{where}: holds a user name or password, which would show in logs; "
