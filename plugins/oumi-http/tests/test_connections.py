@@ -100,6 +100,22 @@ def test_stopping_leaves_no_task_thread_or_socket(started: Started, asks: Asks) 
     assert threading.active_count() == threads
 
 
+def test_stopping_breaks_off_what_is_in_flight(started: Started, asks: Asks) -> None:
+    async def main() -> list[Completion | BaseException]:
+        async with started(server.url) as engine:
+            asked = [asyncio.create_task(engine.complete(asks()))]
+            await asyncio.to_thread(server.wait_until, lambda server: server.in_flight == 1)
+            asked += [asyncio.create_task(engine.complete(asks())) for _ in range(20)]
+            await asyncio.sleep(0)  # one was sent, the others are connecting
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    with FaultServer(then=stall()) as server:
+        ended = asyncio.run(main())
+    assert {str(error).partition("broke: ")[2] for error in ended} == {
+        "it was closed before the answer"
+    }
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_giving_up_closes_the_connection(started: Started, asks: Asks, *, streamed: bool) -> None:
     async def main() -> None:

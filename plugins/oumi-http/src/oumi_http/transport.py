@@ -238,7 +238,7 @@ def _meaning(error: Exception, server: str, seconds: float) -> EngineError:
             meaning = went_quiet(server)
         case TimeoutError():
             meaning = timed_out(server, seconds)
-        case aiohttp.ServerDisconnectedError() | OSError():
+        case aiohttp.ClientConnectionError() | OSError():
             meaning = broken(server, "it was closed before the answer")
         case aiohttp.ClientPayloadError():
             meaning = broken(server, "it was closed inside the answer")
