@@ -257,9 +257,11 @@ class Manifest:
             for row in rows
         ]
 
-    def tried(self, number: int) -> None:
-        """A part is about to be sent for the first time."""
-        self._set(number, tried=time.time())
+    def tried(self, number: int) -> float:
+        """A part is about to be sent for the first time; when that is."""
+        now = time.time()
+        self._set(number, tried=now)
+        return now
 
     def uploaded(self, number: int, file_id: str | None) -> None:
         """A part's file is there; None if it has to be sent again."""

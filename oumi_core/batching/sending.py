@@ -120,14 +120,15 @@ class _Sending:
         self._backend = backend
         self._patience = patience
         self._record = part
+        self._tried = part.tried
         self._part = _part(manifest, part)
         self._unclear = False
 
     async def send(self) -> None:
         """Upload its file, unless it is there, and submit it."""
         number, manifest = self._record.number, self._manifest
-        if self._record.tried is None:
-            await asyncio.to_thread(manifest.tried, number)
+        if self._tried is None:
+            self._tried = await asyncio.to_thread(manifest.tried, number)
         uploaded = self._record.uploaded
         if uploaded is not None:
             try:
@@ -151,9 +152,8 @@ class _Sending:
     async def _submit_once(self, uploaded: str | None) -> str:
         if self._unclear:
             token = self._part.token
-            found = await _handles(
-                self._backend, {token}, (self._record.tried or 0.0) - _CLOCKS_DIFFER
-            )
+            since = (self._tried or 0.0) - _CLOCKS_DIFFER
+            found = await _handles(self._backend, {token}, since)
             if token in found:
                 return found[token]
         try:

@@ -53,6 +53,55 @@ def test_running_again_after_a_kill_ends_with_one_batch(
     assert len(bench.batches()) == 3
 
 
+EARLIER = """
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+with oumi.get_engine("shelf", model="demo", engine_args={"folder": "server"}) as engine:
+    for at in range(4):
+        engine.infer_batch([Conversation([Message(Role.USER, f"earlier {at}")])])
+"""
+"""Submits four batches of one row, which tests make older."""
+
+LATE = EARLIER.replace("range(4)", "range(4, 5)")
+
+
+def submit_earlier_ones(bench: Bench) -> None:
+    bench.python(EARLIER)
+    for days, path in enumerate(bench.batches(), 2):
+        bench.change(path, created=time.time() - days * 86_400)
+
+
+@pytest.mark.parametrize("oldest_first", [False, True])
+@pytest.mark.parametrize("hours", [0.0, 12.0], ids=["clocks agree", "clocks differ"])
+def test_a_lost_part_is_found_in_a_list_of_either_order_and_by_any_clock(
+    bench: Bench, hours: float, *, oldest_first: bool
+) -> None:
+    submit_earlier_ones(bench)
+    (bench.server / "clock").write_text(f"{-3600 * hours}")
+    if oldest_first:
+        (bench.server / "oldest-first").touch()
+    bench.python(LATE, SHELF_DIE_AT="after submit")
+    assert len(bench.batches()) == 5
+    bench.python(LATE)
+    assert len(bench.batches()) == 5
+    assert bench.calls("listed") == (5 if oldest_first else 1)
+
+
+@pytest.mark.parametrize("how", ["by the next process", "by this one"])
+def test_the_search_for_a_part_that_is_not_there_ends_at_what_is_too_old(
+    bench: Bench, how: str
+) -> None:
+    submit_earlier_ones(bench)
+    bench.change(bench.batches()[0], created=time.time())
+    if how == "by this one":
+        (bench.server / "fail-submit").write_text("transient")
+    else:
+        bench.python(LATE, SHELF_DIE_AT="before upload")
+    bench.python(LATE)
+    assert len(bench.batches()) == 5
+    assert bench.calls("listed") == 2  # the newest, and one that is too old
+
+
 def test_a_later_process_sends_what_is_left_on_the_id_alone(bench: Bench) -> None:
     bench.python(program(), SHELF_DIE_AT="after submit")
     assert len(bench.batches()) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -351,50 +350,6 @@ def test_a_submission_whose_answer_got_lost_is_found_and_not_repeated(bench: Ben
         assert len(bench.batches()) == 1
         assert bench.calls("submit") == 1
         assert answers(engine.get_batch_results(batch_id)) == ["re: a"]
-
-
-@pytest.mark.parametrize("oldest_first", [False, True])
-@pytest.mark.parametrize("hours", [0.0, 12.0], ids=["clocks agree", "clocks differ"])
-def test_a_lost_submission_is_found_in_a_list_in_either_order_and_by_any_clock(
-    bench: Bench, hours: float, *, oldest_first: bool
-) -> None:
-    quick = InferenceConfig(remote_params=RemoteParams(retry_backoff_base=0.001))
-    with bench.engine() as engine:
-        for at in range(4):
-            engine.infer_batch(asked(f"earlier {at}"))
-        for days, path in enumerate(bench.batches(), 2):
-            bench.change(path, created=time.time() - days * 86_400)
-        (bench.server / "clock").write_text(f"{-3600 * hours}")
-        (bench.server / "lose-answer").touch()
-        if oldest_first:
-            (bench.server / "oldest-first").touch()
-        engine.infer_batch(asked("a"), quick)
-    assert len(bench.batches()) == 5
-    assert bench.calls("listed") == (5 if oldest_first else 1)
-
-
-def test_the_search_for_what_is_not_there_ends_at_what_is_too_old(bench: Bench) -> None:
-    with bench.engine() as engine:
-        for at in range(4):
-            engine.infer_batch(asked(f"earlier {at}"))
-        for days, path in enumerate(bench.batches()):
-            bench.change(path, created=time.time() - days * 86_400 * 2)
-    bench.python(
-        "import oumi_core as oumi\n"
-        "from oumi_core.types import Conversation, Message, Role\n"
-        "engine = oumi.get_engine('shelf', model='demo', engine_args={'folder': 'server'})\n"
-        "engine.infer_batch([Conversation([Message(Role.USER, 'a')])])",
-        SHELF_DIE_AT="before upload",
-    )
-    with bench.engine() as engine:
-        engine.infer_batch(asked("b"))
-    done = bench.python(
-        "import oumi_core as oumi\n"
-        "engine = oumi.get_engine('shelf', model='demo', engine_args={'folder': 'server'})\n"
-        "engine.get_batch_status(engine.list_batches().batches[0].id)",
-    )
-    assert done.returncode == 0, done.stderr
-    assert bench.calls("listed") == 3  # the two newest, and the first that is too old
 
 
 def test_an_account_error_stops_at_once_and_the_same_call_goes_on(bench: Bench) -> None:
