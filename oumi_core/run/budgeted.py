@@ -43,15 +43,22 @@ class BudgetedAttempts(Attempts):
             most = most_of(request.conversation, request.generation.max_new_tokens)
         if not await self._budget.take(most):
             return Again(0.0)
-        counted = turn.earlier_usage or Usage()
+        if self._stopped:  # since it was granted
+            self._budget.settle(most, None)
+            return Again(0.0)
+        before, asked_again = turn.earlier_usage, turn.asked_again
         outcome = await super().send(turn, conversation, task)
         if isinstance(outcome, Again):
-            used = turn.earlier_usage
-        elif outcome.completion is not None and outcome.usage is None:
-            used = counted + most  # nobody has counted: the most that it can have been
+            answered, counted = turn.asked_again > asked_again, turn.earlier_usage
         else:
-            used = outcome.total_usage
-        self._budget.settle(most, None if used is None else used - counted)
+            answered, counted = outcome.completion is not None, outcome.total_usage
+        used = None
+        if counted is not None and counted is not before:
+            used = counted - (before or Usage())
+        elif answered:
+            used = most  # nobody has counted: the most that it can have been
+            turn.assumed_usage = (turn.assumed_usage or Usage()) + most
+        self._budget.settle(most, used)
         return outcome
 
     def stop(self) -> None:

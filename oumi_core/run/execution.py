@@ -17,6 +17,8 @@ from oumi_core.run.rows import PlainRows
 from oumi_core.run.summary import Tally
 from oumi_core.run.turns import Turn, Turns
 from oumi_core.run.workers import work
+from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from oumi_core.run.resume import Output
     from oumi_core.run.rows import Rows
     from oumi_core.run.source import Source
-    from oumi_core.types.result import Result
+    from oumi_core.types.completion import Usage
 
     Deliver = Put[Result]
 
@@ -131,9 +133,11 @@ class Execution:
                 result = outcome
             elif result.ok:
                 attempts.has_succeeded()
-            # A row that met what stopped the run is no failure of its own: it stays to be done.
-            if rows.keeps and (result.ok or attempts.stopped_by is None):
-                result = await rows.keep(turn.row, result)
+            if rows.keeps:
+                if result.ok or attempts.stopped_by is None:
+                    result = await rows.keep(turn.row, result, turn.assumed_usage)
+                else:  # it met what stopped the run: no failure of its own
+                    await _keep_to_be_done(rows, turn, result.total_usage)
             self.tally.add(result)
             if attempts.stopped_by is not None:
                 self.tally.stopped_by = attempts.stopped_by
@@ -143,16 +147,26 @@ class Execution:
             if full is not None:
                 await full
 
+        self._do_as_told(turns)
+        try:
+            with self._held_to_budget(turns):
+                await work(turns, serve, min(workers, self.total or workers))
+            await self._keep_dropped(rows, turns)
+        finally:
+            await turns.close()
+            self._turns = self._attempts = None
+
+    def _do_as_told(self, turns: Turns[Any]) -> None:
+        """Do what was asked for before there were turns."""
         if self.tally.interrupted:
             self._stop_now(turns)
         if self._paused:
             turns.pause()
-        try:
-            with self._held_to_budget(turns):
-                await work(turns, serve, min(workers, self.total or workers))
-        finally:
-            await turns.close()
-            self._turns = self._attempts = None
+
+    async def _keep_dropped(self, rows: Rows[T], turns: Turns[T]) -> None:
+        for turn in turns.dropped:
+            self.tally.spend(turn.earlier_usage)
+            await _keep_to_be_done(rows, turn, turn.earlier_usage)
 
     @contextlib.contextmanager
     def _held_to_budget(self, turns: Turns[Any]) -> Iterator[None]:
@@ -211,3 +225,18 @@ class Execution:
     def _progress(self) -> Progress:
         summary = self.tally.summary()
         return Progress(self.total, summary.succeeded, summary.rows - summary.succeeded)
+
+
+async def _keep_to_be_done(rows: Rows[T], turn: Turn[T], paid: Usage | None) -> None:
+    """Keep what a row has cost that a stopped run gives up; the next run tries it again."""
+    if paid is None and turn.assumed_usage is None:
+        return
+    failure = Failure(FailureKind.CANCELED, "the run was stopped before an answer was taken")
+    given_up = Result(
+        turn.index,
+        rows.conversation(turn.row),
+        error=failure,
+        attempts=turn.attempts,
+        earlier_usage=paid,
+    )
+    await rows.keep(turn.row, given_up, turn.assumed_usage)

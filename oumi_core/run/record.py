@@ -20,7 +20,6 @@ __all__ = [
     "failure_from_dict",
     "record_of",
     "restored",
-    "usage_of",
 ]
 
 _encode = msgspec.json.Encoder().encode
@@ -32,12 +31,13 @@ _WHERE_KNOWN = (
 """Fields of a completion that are left out where they are None."""
 
 
-def record_of(result: Result, replaced: bytes | None = None) -> bytes:
+def record_of(result: Result, replaced: bytes | None = None, assumed: Usage | None = None) -> bytes:
     """The result as JSON, without what its line holds: the conversation and an accepted reply.
 
     Args:
         result: what is to be kept.
         replaced: the record of an earlier result of the row, whose tokens are not forgotten.
+        assumed: the most that its answers took whose tokens nobody counted.
     """
     record: dict[str, Any] = {"attempts": result.attempts, "latency": result.latency}
     completion = result.completion
@@ -48,22 +48,31 @@ def record_of(result: Result, replaced: bytes | None = None) -> bytes:
     if result.error is not None:
         record["failure"] = result.error.to_dict()
     earlier = result.earlier_usage
-    if replaced is not None and (paid := usage_of(replaced)) is not None:
-        earlier = paid if earlier is None else earlier + paid
+    if replaced is not None:
+        paid, assumed_before = _usages_of(replaced)
+        assumed = _sum(assumed, assumed_before)
+        if not result.reused:  # else this is the answer that was paid
+            earlier = _sum(earlier, paid)
     if earlier is not None:
         record["earlier_usage"] = earlier.to_dict()
+    if assumed is not None:
+        record["assumed_usage"] = assumed.to_dict()
     return _encode(record)
 
 
-def usage_of(record: bytes) -> Usage | None:
-    """The tokens of all answers that a record is of; None if none were counted."""
+def _usages_of(record: bytes) -> tuple[Usage | None, Usage | None]:
+    """The tokens of all answers that a record is of: those counted, and those assumed."""
     try:
         fields = msgspec.json.decode(record)
         last = _usage((fields.get("completion") or {}).get("usage"))
-        earlier = _usage(fields.get("earlier_usage"))
+        earlier, assumed = _usage(fields.get("earlier_usage")), _usage(fields.get("assumed_usage"))
     except (ValueError, AttributeError, TypeError):
-        return None  # damaged: as good as none
-    return last + earlier if last is not None and earlier is not None else last or earlier
+        return None, None  # damaged: as good as none
+    return _sum(last, earlier), assumed
+
+
+def _sum(one: Usage | None, other: Usage | None) -> Usage | None:
+    return one + other if one is not None and other is not None else one or other
 
 
 def _usage(fields: dict[str, int] | None) -> Usage | None:

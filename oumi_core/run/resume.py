@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from oumi_core.run.journal import Stored
     from oumi_core.run.plan import Plan
     from oumi_core.run.row import Row
+    from oumi_core.types.completion import Usage
     from oumi_core.types.conversation import Conversation
 
 __all__ = ["Output", "Prepared", "ResumableRows"]
@@ -161,17 +162,16 @@ class ResumableRows(Rows[Prepared]):
             return None
         return result
 
-    async def keep(self, row: Prepared, result: Result) -> Result:
-        """Write a result into the journal; it is on disk when this returns.
+    async def keep(self, row: Prepared, result: Result, assumed: Usage | None = None) -> Result:
+        """As the base: write a result into the journal; it is on disk when this returns.
 
         Raises:
             RunStopped: the disk refused.
         """
         stored = row.stored
         try:
-            # Of an answer that is kept as it was, nothing is paid again.
-            replaced = None if stored is None or result.reused else stored.record
-            line, record = line_of(result), record_of(result, replaced)
+            replaced = None if stored is None else stored.record
+            line, record = line_of(result), record_of(result, replaced, assumed)
         except _UNWRITABLE as error:
             result, line, record = _unwritable(row, result, error)
         if stored is not None and (stored.ok, stored.line) == (result.ok, line) and result.reused:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
 
     from oumi_core.run.row import Row
+    from oumi_core.types.completion import Usage
     from oumi_core.types.result import Result
 
 __all__ = ["PlainRows", "Rows"]
@@ -41,8 +42,14 @@ class Rows(ABC, Generic[T]):
         """The result that a row has already, as `judge` sees it; None if it is to be sent."""
 
     @abstractmethod
-    async def keep(self, row: T, result: Result) -> Result:
-        """Make sure that a result is not lost, before it is handed out: as it was kept."""
+    async def keep(self, row: T, result: Result, assumed: Usage | None = None) -> Result:
+        """Make sure that a result is not lost, before it is handed out: as it was kept.
+
+        Args:
+            row: as the feed gave it.
+            result: its outcome.
+            assumed: the most that its answers took whose tokens nobody counted.
+        """
 
 
 class PlainRows(Rows[Conversation]):
@@ -65,6 +72,11 @@ class PlainRows(Rows[Conversation]):
         """None."""
         return None
 
-    async def keep(self, row: Conversation, result: Result) -> Result:  # noqa: ARG002 - needs no row
+    async def keep(
+        self,
+        row: Conversation,  # noqa: ARG002 - needs no row
+        result: Result,
+        assumed: Usage | None = None,  # noqa: ARG002 - nothing is kept
+    ) -> Result:
         """The result as it is: whoever takes it keeps it."""
         return result

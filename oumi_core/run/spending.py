@@ -75,6 +75,7 @@ class _Answer:
 class _Record:
     completion: _Answer | None = None
     earlier_usage: Tokens | None = None
+    assumed_usage: Tokens | None = None
 
 
 def asked_by_runs(database: sqlite3.Connection) -> dict[int, Asked]:
@@ -92,6 +93,7 @@ def spent_in(database: sqlite3.Connection) -> Iterator[tuple[Asked, Usage]]:
         record = decode(encoded)
         spending = spent.setdefault(asked[run], Spending())
         spending.add(record.earlier_usage)
+        spending.add(record.assumed_usage)
         if record.completion is not None:
             spending.add(record.completion.usage)
     for whom, spending in spent.items():

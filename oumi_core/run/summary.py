@@ -100,7 +100,10 @@ class Tally:
         if result.reused:
             self._reused += 1
             return
-        usage = result.usage if result.earlier_usage is None else result.total_usage
+        self.spend(result.usage if result.earlier_usage is None else result.total_usage)
+
+    def spend(self, usage: Usage | None) -> None:
+        """Count the tokens of answers."""
         if usage is not None:
             self._prompt_tokens += usage.prompt_tokens
             self._completion_tokens += usage.completion_tokens

@@ -38,6 +38,8 @@ class Turn(Generic[T]):
         asked_again: how often another answer was asked for, the last one being no good.
         request: what to send the next time, if it is not the row as it came.
         earlier_usage: tokens of its answers that were not taken; None while there are none.
+        assumed_usage: the most that answers of it took whose tokens nobody counted, in a run with a
+            budget; None while there are none.
     """
 
     index: int
@@ -49,6 +51,7 @@ class Turn(Generic[T]):
     asked_again: int = 0
     request: Request | None = None
     earlier_usage: Usage | None = None
+    assumed_usage: Usage | None = None
 
 
 class Turns(Generic[T]):
@@ -57,6 +60,9 @@ class Turns(Generic[T]):
     Args:
         feed: the rows.
         most_waiting: while more rows than this wait for another try, no new one is begun.
+
+    Attributes:
+        dropped: turns that were to come again when it was stopped.
     """
 
     def __init__(self, feed: Feed[T], most_waiting: int) -> None:
@@ -67,6 +73,7 @@ class Turns(Generic[T]):
         self._out = 0
         self._begins = True
         self._stopped = False
+        self.dropped: list[Turn[T]] = []
         self._idle: deque[asyncio.Future[None]] = deque()
         self._pull: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -167,7 +174,9 @@ class Turns(Generic[T]):
 
     def again(self, turn: Turn[T], after: float) -> None:
         """A turn that was taken comes again after so many seconds; not once it was stopped."""
-        if not self._stopped:
+        if self._stopped:
+            self.dropped.append(turn)
+        else:
             due = asyncio.get_running_loop().time() + after
             heapq.heappush(self._later, (due, next(self._order), turn))
             if self._later[0][2] is turn:
@@ -191,6 +200,7 @@ class Turns(Generic[T]):
     def stop(self) -> None:
         """Begin no further turn; those that wait for another try are dropped, too."""
         self._begins, self._stopped = False, True
+        self.dropped += [turn for _, _, turn in self._later]
         self._later.clear()
         self._wake(len(self._idle))
 

@@ -181,6 +181,61 @@ def test_an_answer_whose_tokens_nobody_counts_costs_the_most_that_it_may() -> No
     assert answered == 10
 
 
+def test_answers_whose_tokens_nobody_counts_count_in_later_runs_and_when_asked_again(
+    tmp_path: Path,
+) -> None:
+    Paid.used = None
+    out = tmp_path / "out.jsonl"
+    assert spent(50, out, max_tokens_total=1250)[0] == 10
+    assert spent(50, out, max_tokens_total=1250)[0] == 10
+    assert spent(50, out, max_tokens_total=2500)[0] == 20
+    # The line is another one, as the row is; what was paid for it stays paid.
+    named = [Conversation(row.messages, metadata={"name": "x"}) for row in rows(20)]
+    with get_engine(Paid, model="m", max_new_tokens=100, num_workers=8) as engine:
+        assert all(result.reused for result in engine.run(named, output_path=out))
+    assert spent(50, out, max_tokens_total=2500)[0] == 20
+    assert view_journal(str(out)).last_run.completion_tokens == 0
+    # Each time with twice the tokens, 120, 220 and 420: the last one would be too much.
+    Paid.starts.clear()
+    asked: dict[str, Any] = {"max_new_tokens": 100, "on_truncated": "ask_again"}
+    with get_engine(Paid, model="m", **asked, max_tokens_total=750) as engine:
+        assert list(engine.run([Conversation([Message("user", "long")])])) == []
+    assert len(Paid.starts) == 2
+
+
+def test_answers_to_rows_that_a_stopped_run_gave_up_stay_paid(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    long = [Conversation([Message("user", "long")])] * 20
+    fields: dict[str, Any] = {"max_new_tokens": 100, "on_truncated": "ask_again", "num_workers": 8}
+    tokens = []
+    for _ in range(3):
+        with get_engine(Paid, model="m", **fields, max_tokens_total=1000) as engine:
+            run = engine.run(long, output_path=out)
+            assert not any(result.ok for result in run)
+            tokens.append(run.summary().prompt_tokens + run.summary().completion_tokens)
+    assert tokens[0] == 100 * len(Paid.starts)
+    assert tokens[1:] == [0, 0]
+    assert not out.exists()
+
+
+def test_rows_that_wait_for_the_budget_are_not_sent_once_the_run_is_stopped(virtual: Any) -> None:
+    class Locked(Paid):
+        async def complete(self, request: Request) -> Completion:
+            await super().complete(request)
+            raise EngineError(Failure(FailureKind.AUTH, "no such key", 401))
+
+    async def main() -> Any:
+        async def keep(result: Result) -> None: ...
+
+        fields: dict[str, Any] = {"max_new_tokens": 100, "num_workers": 8}
+        run = get_engine(Locked, model="slow", **fields, max_tokens_total=200).run(rows(8))
+        await run.execute(keep)
+        return run
+
+    assert virtual(main()).summary().exit_code == 3
+    assert Paid.starts == [0.0]
+
+
 def test_what_failed_without_an_answer_costs_nothing() -> None:
     Paid.failing.update(f"row {number}" for number in range(40))
     answered, summary, _ = spent(50, max_tokens_total=1300, max_retries=0)
