@@ -72,7 +72,8 @@ class BatchCalls(ABC):
 
         They are read one by one, so that memory does not grow with them, and split into as few
         parts as the provider's limits allow. What is sent is on disk before anything is sent: if
-        this process dies, the same call goes on with the same batch.
+        this process dies before it has the id, the same call goes on with the same batch, whatever
+        was sent of it. Once a call has given an id, the same call makes another batch.
 
         Args:
             conversations: the rows, or the path of a JSONL file of them; None for the config's

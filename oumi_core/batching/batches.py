@@ -116,8 +116,8 @@ class Batches:
     async def submit(self, config: InferenceConfig, source: Source) -> str:
         """Send rows as a batch; its id.
 
-        What a process that died did not send to its end goes on as the batch that it was, if the
-        same is submitted again.
+        If a process died before it gave an id away, that batch goes on when the same is submitted
+        again. Once the id is given away, the same is another batch.
 
         Raises:
             ConfigError, DataError: nothing was sent.
@@ -138,13 +138,16 @@ class Batches:
                 facts = await _to_its_end(
                     lambda given_up: write_batch(folder, facts, builder, rows, given_up)
                 )
-                twin = await asyncio.to_thread(self.store.unsent_twin, folder, facts)
-                if twin is not None:
-                    await self._send(twin, backend, plan)
-                    return twin.name
-                published = await asyncio.to_thread(self.store.publish, folder)
-                await self._send_locked(published, backend, plan)
-                return published.name
+                batch = await asyncio.to_thread(self.store.unsent_twin, folder, facts)
+                if batch is not None:
+                    await self._send(batch, backend, plan)
+                else:
+                    batch = await asyncio.to_thread(self.store.publish, folder)
+                    await self._send_locked(batch, backend, plan)
+            # Last of all, when nothing is left that may fail or take its time: who dies before has
+            # not learned the id, and learns it by the same call.
+            await asyncio.to_thread(self.store.sent, batch)
+            return batch.name
 
     def _check_elsewhere(self, config: InferenceConfig, name: str) -> None:
         refuse_what_cannot_be_kept(config)
@@ -204,7 +207,6 @@ class Batches:
         manifest = await asyncio.to_thread(Manifest, folder)
         try:
             await send_parts(manifest, backend, Patience(plan))
-            await asyncio.to_thread(self.store.sent, folder)
         finally:
             await asyncio.to_thread(manifest.close)
 

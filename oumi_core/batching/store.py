@@ -113,11 +113,11 @@ class BatchStore:
         return folder.name.removeprefix(_BUILDING)
 
     def unsend(self, folder: Path) -> None:
-        """A batch has parts that still have to be sent."""
+        """A batch has parts that still have to be sent, or nobody knows its id yet."""
         (folder / _UNSENT).touch(0o600)
 
     def sent(self, folder: Path) -> None:
-        """A batch has been sent to its end."""
+        """A batch has been sent to its end, and its id is known."""
         (folder / _UNSENT).unlink(missing_ok=True)
 
     def is_unsent(self, folder: Path) -> bool:
@@ -125,7 +125,7 @@ class BatchStore:
         return (folder / _UNSENT).exists()
 
     def unsent_twin(self, folder: Path, facts: Facts) -> Path | None:
-        """A batch that asks the same and was not sent to its end, by a process that has ended.
+        """A batch that asks the same, of a process that ended before it gave the id away.
 
         Args:
             folder: where the batch that asks is being built.

@@ -53,6 +53,29 @@ def test_running_again_after_a_kill_ends_with_one_batch(
     assert len(bench.batches()) == 3
 
 
+def test_who_died_with_all_sent_and_no_id_gets_that_by_the_same_call(bench: Bench) -> None:
+    submit = """
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+arguments = {"batching": "shelf", "engine_args": {"folder": "server"}}
+with oumi.get_engine("shelf", model="demo", **arguments) as engine:
+    print(engine.infer_batch([Conversation([Message(Role.USER, "a")])]))
+"""
+    died = bench.python(submit, SHELF_DIE_AT="before the id is given")
+    assert (died.returncode, died.stdout) == (-signal.SIGKILL, "")
+    sent = list((bench.folder / "state" / "shelf" / "batches").iterdir())
+    assert len(sent) == 1
+    done = bench.python(submit)
+    assert done.stdout.startswith("batch-"), done.stderr
+    assert list((bench.folder / "state" / "shelf" / "batches").iterdir()) == sent
+
+
+def test_the_same_call_makes_another_batch_once_it_has_given_an_id(bench: Bench) -> None:
+    for _ in range(2):
+        assert bench.python(LATE).returncode == 0
+    assert len(bench.batches()) == 2
+
+
 EARLIER = """
 import oumi_core as oumi
 from oumi_core.types import Conversation, Message, Role

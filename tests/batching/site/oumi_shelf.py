@@ -220,6 +220,7 @@ class ShelfBatching(Batching):
     @asynccontextmanager
     async def opened(self, job: BatchJob) -> AsyncIterator[BatchBackend]:
         yield Shelf(job.folder, BatchLimits(max_requests=2))
+        _killed_at("before the id is given")
 
 
 @hookimpl
