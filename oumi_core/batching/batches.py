@@ -215,12 +215,10 @@ class Batches:
     def page(self, after: str | None, limit: int | None) -> BatchListResponse:
         """Some of the engine's batches, the newest first, as they were last seen. Blocks."""
         found: list[BatchInfo] = []
-        for manifest in self.store.manifests(after):
-            if manifest.facts.engine != _engine_name(self._found):
-                continue
+        for info in self.store.infos(after, _engine_name(self._found)):
             if len(found) == limit:
                 return _page(found, has_more=True)
-            found.append(info_of(manifest))
+            found.append(info)
         return _page(found, has_more=False)
 
     @contextlib.asynccontextmanager
@@ -421,12 +419,16 @@ class Batches:
         Raises:
             ConfigError: it is not at its end.
         """
-        info = await self.look(batch)
-        if not info.is_terminal:
-            raise ConfigError(f"batch {info.id} is not at its end ({info.status}); cancel it first")
-        for handle in info.part_handles:
-            await batch.patience.call(functools.partial(batch.backend.forget, handle))
-        await asyncio.to_thread(self.store.forget, info.id)
+        await self.look(batch)
+        async with self._alone(batch.manifest.folder):
+            info = await asyncio.to_thread(info_of, batch.manifest)
+            if not info.is_terminal:
+                raise ConfigError(
+                    f"batch {info.id} is not at its end ({info.status}); cancel it first"
+                )
+            for handle in info.part_handles:
+                await batch.patience.call(functools.partial(batch.backend.forget, handle))
+            await asyncio.to_thread(self.store.forget, info.id)
 
 
 def _facts(job: BatchJob, batching: str, plan: Plan) -> Facts:

@@ -200,9 +200,12 @@ class Manifest:
                 f"there is no batch '{folder.name}' in {folder.parent}; see the batches that there "
                 "are: oumi batch list"
             )
-        self._database = sqlite3.connect(
-            path, timeout=30, isolation_level=None, check_same_thread=False
-        )
+        try:
+            self._database = sqlite3.connect(
+                path, timeout=30, isolation_level=None, check_same_thread=False
+            )
+        except sqlite3.OperationalError as error:
+            raise self._unreadable(error) from error
         try:
             self._check(path)
             self._database.execute("PRAGMA journal_mode = WAL")
@@ -210,7 +213,7 @@ class Manifest:
             self.facts = self._facts()
         except sqlite3.DatabaseError as error:
             self._database.close()
-            raise ConfigError(f"{path}: not a manifest that can be read: {error}") from error
+            raise self._unreadable(error) from error
         except BaseException:
             self._database.close()
             raise
@@ -221,10 +224,24 @@ class Manifest:
             raise ConfigError(f"{path}: not a manifest of this version of oumi-core")
 
     def _facts(self) -> Facts:
-        return Facts(**dict(self._database.execute("SELECT name, value FROM fact")))
+        facts = dict(self._database.execute("SELECT name, value FROM fact"))
+        if facts.keys() != attrs.fields_dict(Facts).keys():
+            raise sqlite3.DatabaseError("what the batch is has been lost")
+        return Facts(**facts)
+
+    def _unreadable(self, error: sqlite3.Error) -> ConfigError:
+        return ConfigError(f"{self.folder / DATABASE}: not a manifest that can be read: {error}")
+
+    def _all(self, query: str, values: Iterable[Any] = ()) -> Iterator[Any]:
+        try:
+            # Not `yield from`: left before its end, that would close a cursor of a closed file.
+            for row in self._database.execute(query, tuple(values)):  # noqa: UP028 - see above
+                yield row
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
 
     def _one(self, query: str, values: Iterable[Any] = ()) -> Any:
-        return self._database.execute(query, tuple(values)).fetchone()
+        return next(self._all(query, values), None)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -249,7 +266,7 @@ class Manifest:
         """All parts, in order."""
         names = [field.name for field in attrs.fields(PartRecord)]
         query = f"SELECT {', '.join(names)} FROM part ORDER BY number"  # noqa: S608 - of our class
-        rows = (dict(zip(names, row, strict=True)) for row in self._database.execute(query))
+        rows = (dict(zip(names, row, strict=True)) for row in self._all(query))
         return [
             PartRecord(
                 **{**row, "status": _read_status(row["status"]), "ended": bool(row["ended"])}
@@ -303,8 +320,18 @@ class Manifest:
     # Its rows and results.
 
     def rows(self) -> Iterator[bytes]:
-        """All rows in order, each as a line in Oumi's format."""
-        with (self.folder / ROWS).open("rb") as file:
+        """All rows in order, each as a line in Oumi's format.
+
+        Raises:
+            ConfigError: they are gone.
+        """
+        path = self.folder / ROWS
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            why = f"the batch's rows cannot be read: {error.strerror}"
+            raise ConfigError(f"{path}: {why}") from error
+        with file:
             yield from file
 
     def place_of_line(self, part: int, line: int) -> int | None:
@@ -318,7 +345,7 @@ class Manifest:
 
     def results(self) -> Iterator[tuple[int, bytes]]:
         """Place and record of each row that has a result, in order."""
-        yield from self._database.execute("SELECT place, record FROM result ORDER BY place")
+        return self._all("SELECT place, record FROM result ORDER BY place")
 
     def record_at(self, place: int) -> bytes | None:
         """The record of a row; None if it has no result."""
@@ -329,7 +356,7 @@ class Manifest:
         """How many rows have each outcome, of those that have one; in all or in one part."""
         where = "" if part is None else " WHERE part = ?"
         return dict(
-            self._database.execute(
+            self._all(
                 f"SELECT outcome, count(*) FROM result{where} GROUP BY outcome",  # noqa: S608 - ours
                 () if part is None else (part,),
             )
@@ -338,7 +365,7 @@ class Manifest:
     def unanswered(self) -> Iterator[tuple[int, bytes]]:
         """Place and line of each row that has no accepted answer, in order."""
         query = "SELECT place FROM result WHERE outcome = ? ORDER BY place"
-        answered = (place for (place,) in self._database.execute(query, (Outcome.OK.value,)))
+        answered = (place for (place,) in self._all(query, (Outcome.OK.value,)))
         next_answered = next(answered, None)
         for place, line in enumerate(self.rows()):
             if place == next_answered:

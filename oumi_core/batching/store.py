@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import time
-from pathlib import Path
+import warnings
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from oumi_core.batching.fetching import info_of
 from oumi_core.batching.manifest import Manifest, explained
 from oumi_core.batching.stored_config import read_config
 from oumi_core.batching.submission import same_rows
@@ -22,14 +24,18 @@ from oumi_core.state_folder import make_private, state_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from oumi_core.batching.manifest import Facts
+    from oumi_core.batching.status import BatchInfo
 
 __all__ = ["BatchStore"]
 
 _BUILDING: Final = ".building-"
 _UNSENT: Final = "unsent"
 _LOCK: Final = "lock"
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+"""What a folder of a batch can be called: no way out of the folder of all of them."""
 _NEW: Final = 60.0
 
 
@@ -51,21 +57,28 @@ class BatchStore:
         names = (path.name for path in self.root.iterdir() if not path.name.startswith("."))
         return sorted(names, reverse=True)
 
-    def manifests(self, after: str | None = None) -> Iterator[Manifest]:
-        """All manifests, the newest first, each open until the next one is asked for.
+    def infos(self, after: str | None = None, engine: str | None = None) -> Iterator[BatchInfo]:
+        """All batches as they were last seen, the newest first.
+
+        Of one that cannot be read a warning says so.
 
         Args:
             after: leave out this batch and those that are newer.
+            engine: only those of this engine; None for all.
         """
         for batch_id in self.ids():
             if after is not None and batch_id >= after:
                 continue
             try:
-                manifest = self.open(batch_id)
-            except ConfigError:
-                continue  # of another version, or forgotten a moment ago
-            with contextlib.closing(manifest):
-                yield manifest
+                with contextlib.closing(self.open(batch_id)) as manifest:
+                    if engine not in {None, manifest.facts.engine}:
+                        continue
+                    info = info_of(manifest)
+            except ConfigError as error:
+                if (self.root / batch_id).exists():  # else it was forgotten a moment ago
+                    warnings.warn(f"left out of the list: {error}", UserWarning, stacklevel=2)
+                continue
+            yield info
 
     def open(self, batch_id: str) -> Manifest:
         """The manifest of a batch.
@@ -73,7 +86,7 @@ class BatchStore:
         Raises:
             ConfigError: there is no such batch.
         """
-        if not batch_id or batch_id.startswith(".") or Path(batch_id).name != batch_id:
+        if not _ID.fullmatch(batch_id):
             raise ConfigError(
                 f"{batch_id!r} is no id of a batch; see those there are: oumi batch list"
             )
@@ -152,8 +165,15 @@ class BatchStore:
         return file_lock(folder / _LOCK)
 
     def forget(self, batch_id: str) -> None:
-        """Remove a batch from this machine."""
-        shutil.rmtree(self.root / batch_id)
+        """Remove a batch from this machine: in one step, so that no half of one stays.
+
+        Raises:
+            RunStopped: the disk refuses.
+        """
+        with explained(self.root):
+            going = self.root / f"{_BUILDING}{batch_id}"
+            (self.root / batch_id).rename(going)
+            shutil.rmtree(going)
 
     def _sweep(self) -> None:
         """Remove what processes that have ended were building."""

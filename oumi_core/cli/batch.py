@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,7 +22,7 @@ from oumi_core.cli.console import (
 from oumi_core.cli.engines import complete_engine
 from oumi_core.cli.overrides import take_overrides
 from oumi_core.cli.report import SHOWN_FAILURES
-from oumi_core.cli.standard_input import STANDARD_INPUT
+from oumi_core.cli.standard_input import STANDARD_INPUT, standard_input
 from oumi_core.configs import InferenceConfig
 from oumi_core.data.openai_batch import read_openai_batch
 from oumi_core.errors import BatchUnfinished
@@ -79,7 +79,12 @@ def command() -> None:
 )
 @click.option("-c", "--config", "config_path", type=click.Path(), help="The config, a YAML file.")
 @click.option("--engine", shell_complete=complete_engine, help="The engine; wins over the config.")
-@click.option("--input_path", "--input-path", type=click.Path(), help="The rows, JSONL.")
+@click.option(
+    "--input_path",
+    "--input-path",
+    type=click.Path(),
+    help="The rows, JSONL; - reads standard input.",
+)
 @_form_option
 @_json_option
 @click.pass_context
@@ -101,18 +106,22 @@ def submit(  # noqa: PLR0917 - one parameter an option, which click passes by na
     config = _config(config_path, overrides)
     if config.input_path is None:
         raise click.UsageError("there is nothing to send; give --input_path FILE", context)
-    if config.input_path == STANDARD_INPUT:
-        raise click.UsageError("a batch is read from a file; give --input_path FILE", context)
+    piped = config.input_path == STANDARD_INPUT
+    if piped and form == "openai-batch":
+        raise click.UsageError("a file of OpenAI's is read twice; give --input_path FILE", context)
     file = read_openai_batch(config.input_path) if form == "openai-batch" else None
     if file is not None:
         config = _config(config_path, [*file.overrides, *overrides])
-    with get_engine(config=config) as made:
-        batch_id = made.infer_batch(None if file is None else file.rows())
-        if as_json:
-            click.echo(json.dumps(made.get_batch_status(batch_id).to_dict()))
-        else:
-            click.echo(batch_id)
+    with standard_input() if piped else nullcontext() as lines, get_engine(config=config) as made:
+        batch_id = made.infer_batch(lines if file is None else file.rows())
+        # Without a look at the server: the id has to come out whatever that says.
+        click.echo(json.dumps(_as_last_seen(batch_id).to_dict()) if as_json else batch_id)
     return ExitCode.OK
+
+
+def _as_last_seen(batch_id: str) -> BatchInfo:
+    with closing(BatchStore().open(batch_id)) as manifest:
+        return info_of(manifest)
 
 
 @command.command("status")
@@ -234,7 +243,7 @@ def resubmit(batch_id: str, config_path: str | None, online: bool, as_json: bool
 @_json_option
 def list_(as_json: bool) -> int:
     """List the batches of this machine, the newest first, each as it was last seen."""
-    infos = [info_of(manifest) for manifest in BatchStore().manifests()]
+    infos = list(BatchStore().infos())
     if as_json:
         click.echo(json.dumps([info.to_dict() for info in infos]))
         return ExitCode.OK

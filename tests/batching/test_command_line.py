@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import subprocess
 import sysconfig
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Bench
 
 OUMI = Path(sysconfig.get_path("scripts")) / "oumi"
 
 
-def oumi(bench: Bench, *arguments: str, code: int = 0, **environ: str) -> str:
+def oumi(
+    bench: Bench, *arguments: str, code: int = 0, given: str | None = None, **environ: str
+) -> str:
     done = subprocess.run(
         [OUMI, "batch", *arguments],
         env=bench.environ | environ,
         cwd=bench.folder,
+        input=given,
         capture_output=True,
         text=True,
         timeout=60,
@@ -73,6 +81,27 @@ def test_a_batch_goes_from_command_to_command(bench: Bench, config: str) -> None
     assert "1 failed" in oumi(bench, "resubmit", batch_id, "--online", code=1)
     oumi(bench, "forget", batch_id)
     assert json.loads(oumi(bench, "list", "--json")) == []
+
+
+def test_rows_are_read_from_standard_input(bench: Bench, config: str) -> None:
+    lines = '{"prompt": "a"}\n\n{"prompt": "b"}\n'
+    batch_id = oumi(bench, "submit", "-c", config, "--input_path", "-", given=lines).strip()
+    assert len(oumi(bench, "results", batch_id).splitlines()) == 2
+    faulty = '{"prompt": "a"}\nnone\n'
+    said = oumi(bench, "submit", "-c", config, "--input_path", "-", code=2, given=faulty)
+    assert "standard input:2: not JSON" in said
+    assert len(bench.batches()) == 1
+
+
+def test_the_id_comes_out_though_the_server_cannot_be_asked_for_more(
+    bench: Bench, config: str
+) -> None:
+    bench.server.mkdir()
+    (bench.server / "fail-status").write_text("quota")
+    name = write(bench, "in.jsonl", *prompts("a"))
+    state = json.loads(oumi(bench, "submit", "-c", config, "--input_path", name, "--json"))
+    assert (state["status"], state["total_requests"]) == ("validating", 1)
+    assert [path.stem for path in bench.batches()] == state["part_handles"]
 
 
 def test_results_are_printed_without_an_output_path(bench: Bench, config: str) -> None:
@@ -165,7 +194,12 @@ def test_faults_of_openai_files_are_found_before_anything_is_sent(
     [
         (("status", "batch-none"), "there is no batch 'batch-none'"),
         (("submit", "--engine", "echo"), "give --input_path FILE"),
-        (("submit", "--engine", "echo", "--input_path", "-"), "is read from a file"),
+        (
+            ("submit", "--engine", "echo", "--input_path", "-", "--format", "openai-batch"),
+            "read twice",
+        ),
+        (("status", "x" * 5000), "is no id of a batch"),
+        (("status", "../../batch"), "is no id of a batch"),
         (("results", "batch-none", "--json"), "--json needs --output_path"),
         (("submit", "--engine", "echo", "--tempo", "1"), "no option --tempo"),
         (("sumbit",), "No such command"),
@@ -175,6 +209,51 @@ def test_wrong_use_is_said_and_ends_with_2(
     bench: Bench, arguments: tuple[str, ...], fault: str
 ) -> None:
     assert fault in oumi(bench, *arguments, code=2)
+
+
+def without_facts(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "batch.db", isolation_level=None)) as database:
+        database.execute("DELETE FROM fact WHERE name = 'rows'")
+
+
+def without_a_table(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "batch.db", isolation_level=None)) as database:
+        database.execute("DROP TABLE result")
+
+
+def cut_off(folder: Path) -> None:
+    os.truncate(folder / "batch.db", 6000)
+
+
+def without_rows(folder: Path) -> None:
+    (folder / "rows.jsonl").unlink()
+
+
+@pytest.mark.parametrize("damage", [without_facts, without_a_table, cut_off, without_rows])
+def test_a_damaged_manifest_is_an_error_that_names_it(
+    bench: Bench, config: str, damage: Callable[[Path], None]
+) -> None:
+    whole = submitted(bench, config, "a")
+    damaged = submitted(bench, config, "b")
+    oumi(bench, "wait", damaged)
+    folder = bench.folder / "state" / "batches" / damaged
+    damage(folder)
+    said = oumi(bench, "results", damaged, "--output_path", "out.jsonl", code=2)
+    assert str(folder) in said
+    assert "Traceback" not in said
+    if damage is not without_rows:
+        assert str(folder) in oumi(bench, "status", damaged, code=2)
+        assert oumi(bench, "status", whole).startswith("completed")
+        done = subprocess.run(
+            [OUMI, "batch", "list"],
+            env=bench.environ,
+            cwd=bench.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout.split()[0] == whole
+        assert str(folder) in done.stderr.replace("\n", "")
 
 
 def test_shells_complete_commands_and_ids(bench: Bench, config: str) -> None:
