@@ -60,9 +60,10 @@ BROKEN = {
     "test_as_many_as_it_asks_for_are_in_flight_at_once": """
         last = None
         async def complete(self, request):
+            answer = await super().complete(request)
             if self.last is None:
-                self.last = await super().complete(request)
-            return self.last
+                self.last = answer.message
+            return attrs.evolve(answer, message=self.last)
     """,
     "test_the_loop_goes_on_while_it_answers": """
         async def complete(self, request):
@@ -186,20 +187,84 @@ BROKEN = {
     """,
 }
 
+CANCELLED = "test_a_cancelled_request_ends_and_leaves_no_task"
+BROKEN_ELSE = {
+    "answers when cancelled": (
+        CANCELLED,
+        """
+        async def complete(self, request):
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                pass
+            return await super().complete(request)
+        """,
+    ),
+    "fails when cancelled": (
+        CANCELLED,
+        """
+        async def complete(self, request):
+            try:
+                await asyncio.sleep(0.05)
+            except BaseException as error:
+                raise EngineError(Failure(FailureKind.TRANSIENT, "broken off")) from error
+            return await super().complete(request)
+        """,
+    ),
+}
+CASES = {**{test: (test, body) for test, body in BROKEN.items()}, **BROKEN_ELSE}
+
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     """The tests that fail when each is run against the engine that is broken for it."""
-    classes = [made_class(number, body) for number, body in enumerate(BROKEN.values())]
-    nodes = [f"test_kit.py::TestBroken{number}::{test}" for number, test in enumerate(BROKEN)]
+    classes = [made_class(number, body) for number, (_, body) in enumerate(CASES.values())]
+    nodes = [
+        f"test_kit.py::TestBroken{number}::{test}"
+        for number, (test, _) in enumerate(CASES.values())
+    ]
     folder = tmp_path_factory.mktemp("kit")
     lines = run_kit(folder, "".join(classes), *nodes)
-    return {line.split("::", 2)[2] for line in lines if line.startswith("FAILED")}
+    return {line.split(" - ")[0] for line in lines if line.startswith("FAILED")}
 
 
-@pytest.mark.parametrize("test", BROKEN)
-def test_an_engine_that_breaks_the_contract_fails(test: str, failed: set[str]) -> None:
-    assert any(line.split(" - ")[0] == test for line in failed), sorted(failed)
+@pytest.mark.parametrize("case", CASES)
+def test_an_engine_that_breaks_the_contract_fails(case: str, failed: set[str]) -> None:
+    number, (test, _) = list(CASES).index(case), CASES[case]
+    assert f"FAILED test_kit.py::TestBroken{number}::{test}" in failed
+
+
+def test_an_engine_may_stream_by_an_iterator_that_is_no_generator(tmp_path: Path) -> None:
+    made = made_class(
+        0,
+        """
+        def stream(self, request):
+            generator = super().stream(request)
+            class Pieces:
+                def __aiter__(self):
+                    return self
+                async def __anext__(self):
+                    return await anext(generator)
+            return Pieces()
+        """,
+    )
+    printed = run_kit(tmp_path, made, "-k", "stream or pieces")
+    assert not [line for line in printed if line.startswith("FAILED")]
+    assert " passed" in printed[-1]
+
+
+def test_an_engine_that_cannot_start_is_started_once(tmp_path: Path) -> None:
+    made = made_class(
+        0,
+        """
+        async def start(self):
+            print("loading for minutes")
+            raise RuntimeError("no weights")
+        """,
+    )
+    printed = run_kit(tmp_path, made, "-k", "lists_models or takes_a_dialogue")
+    assert printed.count("loading for minutes") == 1
+    assert "the engine did not start: RuntimeError: no weights" in printed
 
 
 def test_a_test_is_left_out_with_a_reason_only(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -49,6 +48,9 @@ _DOT = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 """A picture of one pixel, in PNG."""
+
+_MOMENTS = (0.0, 0.001, 0.01)
+"""Seconds after which a request is cancelled: while it is sent, and while it is answered."""
 
 _SLOW = 0.2
 """Seconds from which on it can be told whether an answer held up the loop."""
@@ -102,7 +104,8 @@ class AnswerTests(EngineKit):
 
         answers = self.run(gather())
         assert all(isinstance(answer, Completion) for answer in answers), "one has no completion"
-        assert len({id(answer) for answer in answers}) == len(asked), "two rows share an answer"
+        messages = {id(answer.message) for answer in answers}
+        assert len(messages) == len(asked), "two rows share a message: who edits one edits both"
 
     def test_the_loop_goes_on_while_it_answers(self) -> None:
         """A call that blocks stops every row; it belongs into `asyncio.to_thread`."""
@@ -114,8 +117,9 @@ class AnswerTests(EngineKit):
     def test_a_cancelled_request_ends_and_leaves_no_task(self) -> None:
         """It is cancelled when nobody waits for it any more; the engine goes on."""
         engine = self.engine()
-        left = self.run(_cancelled(engine.complete(self.request())))
-        assert not left, f"cancelling left {left} tasks"
+        for seconds in _MOMENTS:
+            left = self.run(_cancelled(engine.complete(self.request()), seconds))
+            assert not left, f"cancelling left {left} tasks"
         self.answer(self.request())
 
     def test_tools_are_taken(self) -> None:
@@ -184,12 +188,15 @@ async def _watched(answer: Awaitable[Completion]) -> tuple[float, float]:
     return took, longest
 
 
-async def _cancelled(answer: Coroutine[None, None, Completion]) -> int:
-    """Send a request and cancel it; how many tasks it leaves."""
+async def _cancelled(answer: Coroutine[None, None, Completion], seconds: float) -> int:
+    """Send a request and cancel it a little later; how many tasks it leaves."""
     before = len(asyncio.all_tasks())
     task = asyncio.create_task(answer)
-    await asyncio.sleep(0.01)
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):  # it may have answered already
-        await task
+    await asyncio.sleep(seconds)
+    in_time = task.cancel()  # else it has answered already
+    await asyncio.wait([task])
+    if in_time and not task.cancelled():
+        error = task.exception()
+        instead = "answered" if error is None else f"raised {type(error).__name__}"
+        pytest.fail(f"complete() was cancelled and {instead} instead: let CancelledError pass")
     return await tasks_beyond(before)

@@ -42,6 +42,7 @@ class EngineKit:
 
     _runner: ClassVar[asyncio.Runner]
     _engine: ClassVar[Engine | None] = None
+    _no_start: ClassVar[str | None] = None
 
     @classmethod
     def make_engine(cls) -> Engine:
@@ -51,9 +52,15 @@ class EngineKit:
     @classmethod
     def engine(cls) -> Engine:
         """The engine that all tests ask, started when the first of them does."""
+        if cls._no_start is not None:
+            pytest.fail(f"the engine did not start: {cls._no_start}", pytrace=False)
         if cls._engine is None:
             engine = cls.make_engine()
-            cls.run(engine.start())
+            try:
+                cls.run(engine.start())
+            except Exception as error:
+                cls._no_start = f"{type(error).__name__}: {error}"  # it may take minutes each time
+                raise
             cls._engine = engine
         return cls._engine
 
@@ -119,6 +126,7 @@ class EngineKit:
     def setup_class(cls) -> None:
         """Open the loop, and look at what is left out."""
         cls._runner = asyncio.Runner()
+        cls._no_start = None
         for name, reason in cls.not_tested.items():
             if not (name.startswith("test_") and hasattr(cls, name)):
                 pytest.fail(f"not_tested: {name} is no test of {cls.__name__}", pytrace=False)

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from oumi_core.testing.conformance.kit import EngineKit
 from oumi_core.testing.holdings import Holdings
 
@@ -32,8 +34,9 @@ class LifetimeTests(EngineKit):
         """Engines stand in tracebacks and logs."""
         engine = self.make_engine()
         remote = engine.config.remote_params
-        key = None if remote is None else remote.api_key
-        assert not key or key not in repr(engine), "repr(engine) shows the key"
+        if remote is None or not remote.api_key:
+            pytest.skip("its config holds no remote_params.api_key")
+        assert remote.api_key not in repr(engine), "repr(engine) shows the key"
 
     def test_stopping_frees_what_starting_took(self) -> None:
         """Threads, processes, sockets and tasks."""

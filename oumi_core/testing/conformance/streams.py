@@ -54,5 +54,6 @@ async def _left(stream: Any) -> int:
     before = len(asyncio.all_tasks())
     async for _ in stream:
         break
-    await stream.aclose()
+    if hasattr(stream, "aclose"):  # an iterator need not have it; core looks, too
+        await stream.aclose()
     return await tasks_beyond(before)
