@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from oumi_core.testing.connection import Connection
-from oumi_core.testing.replies import Reply, completion
+from oumi_core.testing.replies import completion, reply_to
 
 if TYPE_CHECKING:
     import ssl
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from oumi_core.testing.received import Received
-    from oumi_core.testing.replies import Entry
+    from oumi_core.testing.replies import Entry, Reply
 
 __all__ = ["FaultServer"]
 
@@ -38,7 +38,7 @@ class FaultServer:
     Args:
         script: the lines, taken in the order in which requests arrive, whatever their path.
         then: what to do with requests after the last line; a good answer by default. A function
-            is called with each request, from the server's thread.
+            is called with each request, from the server's thread, and gives a line.
         tls: serve HTTPS with this context.
     """
 
@@ -169,8 +169,7 @@ class FaultServer:
         self._most_in_flight = max(self._most_in_flight, self._in_flight)
         self._tell()
         try:
-            entry = next(self._script, self._then)
-            return entry if isinstance(entry, Reply) else entry(request)
+            return reply_to(request, next(self._script, self._then))
         except Exception:
             self._answered()
             raise

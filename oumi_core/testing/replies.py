@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from oumi_core.testing.chat import chat_body, chat_events
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from oumi_core.testing.received import Received
 
@@ -30,6 +29,7 @@ __all__ = [
     "models",
     "raw",
     "redirect",
+    "reply_to",
     "slow_drip",
     "stall",
     "too_many",
@@ -73,8 +73,16 @@ class Reply:
     ending: Ending = Ending.KEEP
 
 
-Entry = Reply | Callable[["Received"], Reply]
-"""A line of a script: a reply, or a function that makes one of the request."""
+Entry: TypeAlias = "Reply | Callable[[Received], Entry]"
+"""A line of a script: a reply, or a function that makes one, or another line, of the request."""
+
+
+def reply_to(request: Received, entry: Entry) -> Reply:
+    """What a line of a script says to a request."""
+    while not isinstance(entry, Reply):
+        entry = entry(request)
+    return entry
+
 
 _JSON = "application/json"
 
@@ -274,7 +282,7 @@ def _changed(entry: Entry | None, change: Callable[[Reply], Reply]) -> Entry:
     chosen = completion() if entry is None else entry
 
     def make(request: Received) -> Reply:
-        return change(chosen if isinstance(chosen, Reply) else chosen(request))
+        return change(reply_to(request, chosen))
 
     return make
 

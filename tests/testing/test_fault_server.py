@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from oumi_core.testing.replies import Entry
+
 CHAT = "/v1/chat/completions"
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "two words"}]}
 STREAMED = {**QUESTION, "stream": True, "stream_options": {"include_usage": True}}
@@ -190,8 +192,10 @@ def test_errors_redirects_and_made_up_statuses() -> None:
 
 
 def test_a_line_may_look_at_its_request() -> None:
-    def by_path(request: Received) -> Reply:
-        return models("b", "a") if request.path == "/v1/models" else error(404)
+    def by_path(request: Received) -> Entry:
+        if request.path == "/v1/models":
+            return models("b", "a")
+        return completion("Paris") if request.headers.get("x-known") else error(404)
 
     with FaultServer(then=by_path) as server:
         connection = connect(server)
@@ -199,6 +203,8 @@ def test_a_line_may_look_at_its_request() -> None:
         listed = json.loads(connection.getresponse().read())
         connection.close()
         missing, _ = ask(server)
+        _, found = ask(server, headers={"X-Known": "1"})
+    assert "Paris" in found.decode()
     assert [one["id"] for one in listed["data"]] == ["b", "a"]
     assert missing.status == 404
     assert server.requests[0].target == "/v1/models?limit=3"
