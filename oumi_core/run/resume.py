@@ -169,11 +169,12 @@ class ResumableRows(Rows[Prepared]):
             RunStopped: the disk refused.
         """
         stored = row.stored
+        replaced = None if stored is None else stored.record
         try:
-            replaced = None if stored is None else stored.record
             line, record = line_of(result), record_of(result, replaced, assumed)
         except _UNWRITABLE as error:
-            result, line, record = _unwritable(row, result, error)
+            result, line = _unwritable(row, result, error)
+            record = record_of(result, replaced, assumed)
         if stored is not None and (stored.ok, stored.line) == (result.ok, line) and result.reused:
             return result
         replaces = None if stored is None else stored.id
@@ -209,14 +210,19 @@ def _first_fault(error: Exception) -> str:
     return error.faults[0] if isinstance(error, DataError) else type(error).__name__
 
 
-def _unwritable(row: Prepared, result: Result, error: Exception) -> tuple[Result, bytes, bytes]:
-    """A failure in the place of a result that cannot be written, and how it is written."""
+def _unwritable(row: Prepared, result: Result, error: Exception) -> tuple[Result, bytes]:
+    """A failure in the place of a result that cannot be written, and its line."""
     failure = result.error or Failure(
         FailureKind.INVALID_OUTPUT,
         f"the answer cannot be written as JSON: {_first_fault(error)}",
     )
     failed = Result(
-        row.index, row.conversation, error=failure, attempts=result.attempts, latency=result.latency
+        row.index,
+        row.conversation,
+        error=failure,
+        attempts=result.attempts,
+        latency=result.latency,
+        earlier_usage=result.total_usage,
     )
     line = msgspec.json.encode({"failure": {**failure.to_dict(), "index": row.index}}) + b"\n"
-    return failed, line, record_of(failed)
+    return failed, line

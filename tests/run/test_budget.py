@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,6 +235,19 @@ def test_rows_that_wait_for_the_budget_are_not_sent_once_the_run_is_stopped(virt
 
     assert virtual(main()).summary().exit_code == 3
     assert Paid.starts == [0.0]
+
+
+def test_an_answer_that_cannot_be_kept_is_paid_for_too(tmp_path: Path) -> None:
+    class Odd(Paid):
+        async def complete(self, request: Request) -> Completion:
+            return attrs.evolve(await super().complete(request), logprobs={"x": object()})
+
+    out = tmp_path / "out.jsonl"
+    with get_engine(Odd, model="m", max_new_tokens=100, prices=PRICES) as engine:
+        run = engine.run(rows(3), output_path=out)
+        assert not any(result.ok for result in run)
+    assert run.summary().completion_tokens == 180
+    assert spent(3, out, max_tokens_total=310)[0] == 0
 
 
 def test_what_failed_without_an_answer_costs_nothing() -> None:
