@@ -57,10 +57,11 @@ class BatchCalls(ABC):
 
     @asynccontextmanager
     async def _opened(
-        self, batch_id: str, config: InferenceConfig | None
+        self, batch_id: str, config: InferenceConfig | None, *, to_read: bool = False
     ) -> AsyncIterator[tuple[Batches, OpenBatch]]:
         batches = self._batches
-        async with batches.opened(batch_id, self._effective(config)) as batch:
+        effective = self._effective(config)
+        async with batches.opened(batch_id, effective, to_read=to_read) as batch:
             yield batches, batch
 
     # Submitting.
@@ -122,7 +123,7 @@ class BatchCalls(ABC):
         return await run_async(self._get_batch_status(batch_id, inference_config))
 
     async def _get_batch_status(self, batch_id: str, config: InferenceConfig | None) -> BatchInfo:
-        async with self._opened(batch_id, config) as (batches, batch):
+        async with self._opened(batch_id, config, to_read=True) as (batches, batch):
             return await batches.look(batch)
 
     def wait_batch(
@@ -168,7 +169,7 @@ class BatchCalls(ABC):
         timeout: float | None,  # noqa: ASYNC109 - it is the whole wait's
         on_progress: Callable[[BatchInfo], object] | None,
     ) -> BatchInfo:
-        async with self._opened(batch_id, config) as (batches, batch):
+        async with self._opened(batch_id, config, to_read=True) as (batches, batch):
             return await batches.wait(batch, timeout, on_progress)
 
     def list_batches(self, after: str | None = None, limit: int | None = None) -> BatchListResponse:
@@ -279,7 +280,7 @@ class BatchCalls(ABC):
         *,
         partial: bool,
     ) -> BatchResult:
-        async with self._opened(batch_id, config) as (batches, batch):
+        async with self._opened(batch_id, config, to_read=True) as (batches, batch):
             info = await batches.fetch(batch, partial=partial)
             if not (partial or info.is_terminal):
                 raise BatchUnfinished(info)
@@ -338,7 +339,7 @@ class BatchCalls(ABC):
         *,
         partial: bool,
     ) -> BatchInfo:
-        async with self._opened(batch_id, config) as (batches, batch):
+        async with self._opened(batch_id, config, to_read=True) as (batches, batch):
             info = await batches.fetch(batch, partial=partial)
             if not (partial or info.is_terminal):
                 raise BatchUnfinished(info)

@@ -10,15 +10,15 @@ import asyncio
 import contextlib
 import functools
 import random
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from oumi_core.batching.asking import as_they_came, of_one_model
-from oumi_core.batching.backend import BatchJob
+from oumi_core.batching.backend import BatchBackend, BatchJob
 from oumi_core.batching.building import Builder
+from oumi_core.batching.checks import check_elsewhere, say_what_is_not_held
 from oumi_core.batching.export import export
 from oumi_core.batching.fetching import Fetching, info_of
 from oumi_core.batching.manifest import Facts, Manifest
@@ -29,13 +29,9 @@ from oumi_core.batching.results import BatchResult, read_results
 from oumi_core.batching.sending import find_sent, send_parts
 from oumi_core.batching.status import BatchListResponse
 from oumi_core.batching.store import BatchStore
-from oumi_core.batching.stored_config import (
-    read_config,
-    refuse_what_cannot_be_kept,
-    storable,
-    write_config,
-)
+from oumi_core.batching.stored_config import read_config, storable, write_config
 from oumi_core.batching.submission import rebuild, write_batch
+from oumi_core.batching.threads import in_thread, to_its_end
 from oumi_core.engine import Engine
 from oumi_core.errors import BatchUnfinished, ConfigError
 from oumi_core.plugin_names import normalise
@@ -45,10 +41,10 @@ from oumi_core.run.row import Row
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
-    from oumi_core.batching.backend import BatchBackend, Batching
+    from oumi_core.batching.backend import Batching
     from oumi_core.batching.export import Form
     from oumi_core.batching.status import BatchInfo
     from oumi_core.configs import InferenceConfig
@@ -61,8 +57,6 @@ if TYPE_CHECKING:
     Watch = Callable[[BatchInfo], object]
 
 __all__ = ["Batches", "OpenBatch"]
-
-T = TypeVar("T")
 
 _AUTO: Final = "auto"
 _LOCAL: Final = "local"
@@ -80,7 +74,7 @@ class OpenBatch:
         plan: the config of its submission, worked out.
         batching: where it went.
         judge: checks answers as a run does.
-        backend: what carries it.
+        carrier: what carries it; None if all its results are here and nobody has to be asked.
         patience: makes the calls.
     """
 
@@ -88,8 +82,14 @@ class OpenBatch:
     plan: Plan
     batching: Batching
     judge: Row
-    backend: BatchBackend
+    carrier: BatchBackend | None
     patience: Patience
+
+    @property
+    def backend(self) -> BatchBackend:
+        """What carries it."""
+        assert self.carrier is not None  # noqa: S101 - who asks for it opened the batch for that
+        return self.carrier
 
     @property
     def fetching(self) -> Fetching:
@@ -127,15 +127,17 @@ class Batches:
         name = self._batching_of(config, plan)
         batching = _batching_named(name)
         if batching.elsewhere:
-            self._check_elsewhere(config, name)
+            check_elsewhere(self._found, config, name)
+        else:
+            say_what_is_not_held(config, name)
         kept = storable(config, plan.constraint)
         rows, _ = await source.open()
-        async with _in_thread(self.store.building()) as folder:
+        async with in_thread(self.store.building()) as folder:
             job = self._job(self.store.batch_id(folder), name, kept, plan)
             async with batching.opened(job) as backend:
                 facts = _facts(job, name, plan)
                 builder = self._builder(job.batch_id, plan, batching, backend, folder)
-                facts = await _to_its_end(
+                facts = await to_its_end(
                     lambda given_up: write_batch(folder, facts, builder, rows, given_up)
                 )
                 batch = await asyncio.to_thread(self.store.unsent_twin, folder, facts)
@@ -148,14 +150,6 @@ class Batches:
             # not learned the id, and learns it by the same call.
             await asyncio.to_thread(self.store.sent, batch)
             return batch.name
-
-    def _check_elsewhere(self, config: InferenceConfig, name: str) -> None:
-        refuse_what_cannot_be_kept(config)
-        if not self._found.distribution:
-            raise ConfigError(
-                f"batching: {name} runs the engine in another process, which finds engines by "
-                f"name only; announce {self._found.cls.__name__} as a plugin"
-            )
 
     def _batching_of(self, config: InferenceConfig, plan: Plan) -> str:
         chosen = normalise(config.batching or _AUTO)
@@ -222,13 +216,16 @@ class Batches:
         return _page(found, has_more=False)
 
     @contextlib.asynccontextmanager
-    async def opened(self, batch_id: str, config: InferenceConfig) -> AsyncIterator[OpenBatch]:
+    async def opened(
+        self, batch_id: str, config: InferenceConfig, *, to_read: bool = False
+    ) -> AsyncIterator[OpenBatch]:
         """A batch to work on.
 
         Args:
             batch_id: its id.
             config: how the server is reached now, and arguments for the engine; all else is as it
                 was submitted.
+            to_read: True for calls that need nobody, nor a key, once all its results are here.
 
         Raises:
             ConfigError: there is no such batch, or it is another engine's.
@@ -247,15 +244,21 @@ class Batches:
                 remote_params=config.remote_params or submitted.remote_params,
                 engine_args={**submitted.engine_args, **config.engine_args},
             )
-            plan = make_plan(now, self._found)
+            plan = make_plan(now, self._found, anew=False)
             job = self._job(batch_id, facts.batching, submitted, plan)
             batching = _batching_named(facts.batching)
-            async with batching.opened(job) as backend:
+            is_here = to_read and await asyncio.to_thread(self._is_here, manifest)
+            opening = contextlib.nullcontext() if is_here else batching.opened(job)
+            async with opening as carrier:
                 yield OpenBatch(
-                    manifest, plan, batching, self._judge(plan), backend, Patience(plan)
+                    manifest, plan, batching, self._judge(plan), carrier, Patience(plan)
                 )
         finally:
             await asyncio.to_thread(manifest.close)
+
+    def _is_here(self, manifest: Manifest) -> bool:
+        sent = not self.store.is_unsent(manifest.folder)
+        return sent and all(part.ended for part in manifest.parts())
 
     async def look(self, batch: OpenBatch, *, send: bool = False) -> BatchInfo:
         """How far a batch is; with `send`, what a process that died left unsent is sent first.
@@ -264,8 +267,10 @@ class Batches:
             EngineError, RunStopped: the backend cannot be asked.
         """
         folder = batch.manifest.folder
+        if batch.carrier is None:
+            return await asyncio.to_thread(info_of, batch.manifest)
         if await asyncio.to_thread(self.store.is_unsent, folder):
-            async with _in_thread(self.store.locked(folder)) as free:
+            async with in_thread(self.store.locked(folder)) as free:
                 if free and send:
                     await send_parts(batch.manifest, batch.backend, batch.patience)
                     await asyncio.to_thread(self.store.sent, folder)
@@ -291,11 +296,15 @@ class Batches:
                 await self._watched(batch, watch)
         except TimeoutError:
             raise BatchUnfinished(await asyncio.to_thread(info_of, batch.manifest)) from None
-        await batch.fetching.fetch(partial=False)
+        return await self._fetched(batch, partial=False)
+
+    async def _fetched(self, batch: OpenBatch, *, partial: bool) -> BatchInfo:
+        if batch.carrier is not None:
+            await batch.fetching.fetch(partial=partial)
         return await asyncio.to_thread(info_of, batch.manifest)
 
     async def _watched(self, batch: OpenBatch, watch: Watch | None) -> None:
-        pause, longest = batch.backend.poll_seconds
+        pause, longest = (batch.carrier or BatchBackend).poll_seconds
         while True:
             info = await self.look(batch, send=True)
             if watch is not None:
@@ -312,8 +321,7 @@ class Batches:
             EngineError, RunStopped: the backend cannot be asked.
         """
         await self.look(batch)
-        await batch.fetching.fetch(partial=partial)
-        return await asyncio.to_thread(info_of, batch.manifest)
+        return await self._fetched(batch, partial=partial)
 
     async def results(
         self, batch: OpenBatch, conversations: Sequence[Conversation] | None
@@ -348,9 +356,9 @@ class Batches:
         Raises:
             EngineError, RunStopped: the backend cannot be asked.
         """
-        await self.look(batch)
         manifest = batch.manifest
         async with self._alone(manifest.folder):
+            await find_sent(manifest, batch.backend, batch.patience)
             for part in await asyncio.to_thread(manifest.parts):
                 if part.is_terminal:
                     continue
@@ -408,7 +416,7 @@ class Batches:
         Raises:
             ConfigError: another one does.
         """
-        async with _in_thread(self.store.locked(folder)) as free:
+        async with in_thread(self.store.locked(folder)) as free:
             if not free:
                 raise ConfigError(f"another process is sending batch {folder.name}; wait for it")
             yield
@@ -458,29 +466,3 @@ def _batching_named(name: str) -> Batching:
 def _engine_name(found: Found) -> str:
     """The name by which another process finds the same engine, and no other of that name."""
     return f"{found.distribution}:{found.name}" if found.distribution else found.name
-
-
-@contextlib.asynccontextmanager
-async def _in_thread(context: AbstractContextManager[Any]) -> AsyncIterator[Any]:
-    """A context whose beginning and end touch the disk."""
-    value = await asyncio.to_thread(context.__enter__)
-    try:
-        yield value
-    except BaseException as error:
-        if not await asyncio.to_thread(context.__exit__, type(error), error, error.__traceback__):
-            raise
-    else:
-        await asyncio.to_thread(context.__exit__, None, None, None)
-
-
-async def _to_its_end(work: Callable[[threading.Event], T]) -> T:
-    """Do something in a thread; if it is canceled, have the thread give up, and wait for that."""
-    given_up = threading.Event()
-    task = asyncio.ensure_future(asyncio.to_thread(work, given_up))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        given_up.set()
-        await asyncio.wait([task])
-        task.exception()  # looked at: it says that it was given up
-        raise

@@ -26,10 +26,12 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
 from oumi_core.batching.backend import BatchBackend, Batching
+from oumi_core.batching.checks import check_engine
 from oumi_core.batching.local_job import JobFolder
 from oumi_core.batching.stored_config import write_config
 from oumi_core.batching.worker_process import ensure_worker
 from oumi_core.errors import EngineError, RunStopped
+from oumi_core.registry import ENGINE, find
 from oumi_core.state_folder import make_private
 from oumi_core.types.failure import Failure, FailureKind
 
@@ -88,7 +90,12 @@ class LocalQueue(BatchBackend):
         ensure_worker(self._queue, self._job.engine)
 
     async def status(self, handle: str) -> PartStatus:
-        """Where a part stands; starts a worker if it is not at its end and there is none."""
+        """Where a part stands; starts a worker if it is not at its end and there is none.
+
+        Raises:
+            ConfigError: there is none, and one that this process starts would lack something, such
+                as the variable with the key.
+        """
         return await asyncio.to_thread(self._look, handle)
 
     def _look(self, handle: str) -> PartStatus:
@@ -97,8 +104,14 @@ class LocalQueue(BatchBackend):
             raise EngineError(Failure(FailureKind.NOT_FOUND, f"its folder {job.path} is gone"))
         status = job.status()
         if not status.is_terminal:
-            ensure_worker(self._queue, self._job.engine)
+            # To end what was cancelled, a worker needs no engine.
+            check = None if job.cancel_asked() else self._check
+            ensure_worker(self._queue, self._job.engine, check)
         return status
+
+    def _check(self) -> None:
+        """Refuse to start a worker that would fail every row for a variable not set here."""
+        check_engine(find(ENGINE, self._job.engine), self._job.config)
 
     async def results(
         self,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from oumi_core.file_lock import file_lock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -26,11 +27,16 @@ def only_worker(queue: Path) -> AbstractContextManager[bool]:
     return file_lock(queue / _LOCK)
 
 
-def ensure_worker(queue: Path, engine: str) -> None:
+def ensure_worker(queue: Path, engine: str, check: Callable[[], object] | None = None) -> None:
     """Start the queue's worker, if there is none. It outlives this process.
 
     It has this process's environment: what the engine reads there (a key, a cache) must be set
-    where batches are submitted.
+    where it is started.
+
+    Args:
+        queue: the queue's folder.
+        engine: the engine's name.
+        check: called before one is started; raises if one that this process starts would fail.
     """
     started = _started.get(queue)
     if started is not None and started.is_alive():
@@ -38,6 +44,8 @@ def ensure_worker(queue: Path, engine: str) -> None:
     with only_worker(queue) as free:
         pass
     if free:
+        if check is not None:
+            check()
         _started[queue] = _start(queue, engine)
 
 

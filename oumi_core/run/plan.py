@@ -65,10 +65,15 @@ class Plan:
         return self.engine_config.model
 
 
-def make_plan(config: InferenceConfig, engine: Found) -> Plan:
+def make_plan(config: InferenceConfig, engine: Found, *, anew: bool = True) -> Plan:
     """Work out what `config` means for `engine`.
 
     Parameters that the engine does not honour are warned of here, once a run.
+
+    Args:
+        config: the effective config.
+        engine: the engine.
+        anew: False for what was sent with this config already: nothing is warned of again.
 
     Raises:
         ConfigError: there is no model; its price is not known and has to be; or something is
@@ -86,7 +91,7 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
     engine_config = EngineConfig(
         config.model, config.remote_params, config.engine_args, engine.provider
     )
-    constraint, decoder, enforced = _guided(engine_config, generation, capabilities)
+    constraint, decoder, enforced = _guided(engine_config, generation, capabilities, anew=anew)
     remote = config.remote_params or RemoteParams()
     policy: type[RetryPolicy] = find(RETRY_POLICY, remote.retry_policy).cls
     return Plan(
@@ -100,7 +105,7 @@ def make_plan(config: InferenceConfig, engine: Found) -> Plan:
         num_workers=config.num_workers or remote.num_workers,
         budget=config.budget,
         price=price_of(config.budget, config.model.model_name),
-        unsupported=_unsupported(config, generation, capabilities, engine.name),
+        unsupported=_unsupported(config, generation, capabilities, engine.name, anew=anew),
     )
 
 
@@ -119,13 +124,17 @@ def _made(policy: type[RetryPolicy], remote: RemoteParams) -> RetryPolicy:
 
 
 def _guided(
-    engine_config: EngineConfig, generation: GenerationParams, capabilities: Capabilities
+    engine_config: EngineConfig,
+    generation: GenerationParams,
+    capabilities: Capabilities,
+    *,
+    anew: bool,
 ) -> tuple[Constraint | None, Decoder | None, Constraint | None]:
     params = generation.guided_decoding
     if params is None:
         return None, None, None
     constraint = constraint_of(params)
-    if isinstance(constraint, Grammar) and find_spec("llguidance") is None:
+    if anew and isinstance(constraint, Grammar) and find_spec("llguidance") is None:
         warnings.warn(
             "answers are not checked against their grammar: pip install 'oumi-core[grammar]'",
             UserWarning,
@@ -141,11 +150,16 @@ def _guided(
 
 
 def _unsupported(
-    config: InferenceConfig, generation: GenerationParams, capabilities: Capabilities, name: str
+    config: InferenceConfig,
+    generation: GenerationParams,
+    capabilities: Capabilities,
+    name: str,
+    *,
+    anew: bool,
 ) -> tuple[str, ...]:
     unsupported = tuple(sorted(generation.changed() - capabilities.generation))
-    if not unsupported:
-        return ()
+    if not (unsupported and anew):
+        return unsupported
     faults = [f"generation.{field}: engine {name!r} does not use it" for field in unsupported]
     if config.on_unsupported == "error":
         raise ConfigError(*faults)

@@ -245,6 +245,45 @@ with oumi.get_engine("shelf", model="demo", batching="local") as engine:
     assert done.stdout.startswith("failed {'missing': 1} "), done.stdout + done.stderr
 
 
+KEYED = """
+import os, oumi_core as oumi
+from oumi_core.batching.status import BatchStatus
+from oumi_core.errors import ConfigError
+from oumi_core.types import Conversation, Message, Role
+with oumi.get_engine("shelf", model="demo", batching="local",
+                     engine_args={"folder": "server", "variable": "SHELF_KEY"}) as engine:
+    try:
+        %s
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_a_local_batch_is_harmed_by_no_process_without_its_key(bench: Bench) -> None:
+    row = "[Conversation([Message(Role.USER, 'a')])]"
+    refused = bench.python(KEYED % f"engine.infer_batch({row})")
+    assert refused.stdout == "SHELF_KEY is not set\n", refused.stderr
+    assert not list((bench.folder / "state" / "batches").glob("*"))
+    sent = bench.python(KEYED % f"print(engine.infer_batch({row}))", SHELF_KEY="k", SHELF_DIE="1")
+    batch_id = sent.stdout.strip()
+    wait_for(lambda: not workers(bench), "the end of the worker")
+    looked = bench.python(KEYED % f"print(engine.get_batch_status('{batch_id}').status)")
+    assert looked.stdout == "SHELF_KEY is not set\n", looked.stderr
+    waited = bench.python(KEYED % f"print(engine.wait_batch('{batch_id}').outcomes)", SHELF_KEY="k")
+    assert waited.stdout == "{'ok': 1}\n", waited.stderr
+
+
+def test_a_local_batch_is_cancelled_without_its_key(bench: Bench) -> None:
+    row = "[Conversation([Message(Role.USER, 'a')])]"
+    sent = bench.python(KEYED % f"print(engine.infer_batch({row}))", SHELF_KEY="k", SHELF_DIE="1")
+    batch_id = sent.stdout.strip()
+    wait_for(lambda: not workers(bench), "the end of the worker")
+    ended = bench.python(
+        KEYED % f"engine.cancel_batch('{batch_id}'); print(engine.wait_batch('{batch_id}').status)"
+    )
+    assert ended.stdout == "cancelled\n", ended.stderr
+
+
 def test_cancelling_in_the_middle_keeps_every_answer(bench: Bench) -> None:
     done = bench.python("""
 import os, signal, time

@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 
 from oumi_core.batching import BatchStatus
-from oumi_core.configs import GenerationParams, GuidedDecodingParams, InferenceConfig, RemoteParams
+from oumi_core.configs import (
+    BudgetParams,
+    GenerationParams,
+    GuidedDecodingParams,
+    InferenceConfig,
+    RemoteParams,
+)
 from oumi_core.errors import (
     BatchUnfinished,
     ConfigError,
@@ -391,6 +398,54 @@ def test_an_input_that_breaks_off_leaves_nothing_behind(bench: Bench) -> None:
     with bench.engine() as engine, pytest.raises(DataError, match="the input raised Connection"):
         engine.infer_batch(rows())  # type: ignore[arg-type]  # an iterator of conversations
     assert not list((bench.folder / "state" / "batches").iterdir())
+
+
+def test_what_is_here_is_shown_without_a_key_and_without_asking(bench: Bench) -> None:
+    submit = """
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+arguments = {"folder": "server", "variable": "SHELF_KEY"}
+with oumi.get_engine("shelf", model="demo", engine_args=arguments) as engine:
+    batch_id = engine.infer_batch([Conversation([Message(Role.USER, "a")])])
+    engine.wait_batch(batch_id)
+    print(batch_id)
+"""
+    submitted = bench.python(submit, SHELF_KEY="k")
+    batch_id = submitted.stdout.strip()
+    calls = (bench.server / "calls").read_text()
+    shown = bench.python(f"""
+import oumi_core as oumi
+from oumi_core.errors import ConfigError
+with oumi.get_engine("shelf", model="demo") as engine:
+    print(engine.get_batch_status("{batch_id}").outcomes, engine.wait_batch("{batch_id}").status)
+    print(engine.get_batch_results("{batch_id}")[0][-1].text)
+    print(engine.write_batch_results("{batch_id}", "out.jsonl").status)
+""")
+    expected = ["{'ok': 1} completed", "re: a", "completed"]
+    assert shown.stdout.splitlines() == expected, submitted.stderr + shown.stderr
+    assert (bench.server / "calls").read_text() == calls
+
+
+def test_parameters_that_are_not_used_are_warned_of_once_a_batch(bench: Bench) -> None:
+    unused = InferenceConfig(generation=GenerationParams(min_p=0.5))
+    with bench.engine() as engine:
+        with pytest.warns(UserWarning, match=r"generation\.min_p"):
+            batch_id = engine.infer_batch(asked("a"), unused)
+        engine.get_batch_status(batch_id, unused)
+        assert answers(engine.get_batch_results(batch_id, None, unused)) == ["re: a"]
+        strict = attrs.evolve(unused, on_unsupported="error")
+        with pytest.raises(ConfigError, match=r"generation\.min_p"):
+            engine.infer_batch(asked("a"), strict)
+
+
+def test_a_budget_that_a_provider_does_not_hold_to_is_said(bench: Bench) -> None:
+    limited = InferenceConfig(budget=BudgetParams(max_tokens_total=10))
+    with bench.engine() as engine:
+        with pytest.warns(UserWarning, match="budget: nothing holds to it"):
+            engine.infer_batch(asked("a"), limited)
+        with pytest.raises(ConfigError, match="budget: nothing holds to it"):
+            engine.infer_batch(asked("a"), attrs.evolve(limited, on_unsupported="error"))
+    assert len(bench.batches()) == 1
 
 
 def test_a_batch_of_another_engine_is_refused(bench: Bench) -> None:

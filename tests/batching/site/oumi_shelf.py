@@ -35,7 +35,7 @@ from oumi_core.batching import (
     as_status,
 )
 from oumi_core.engine import Capabilities, Engine, EngineConfig, Request
-from oumi_core.errors import EngineError
+from oumi_core.errors import ConfigError, EngineError
 from oumi_core.hookspecs import hookimpl
 from oumi_core.types.completion import Completion
 from oumi_core.types.conversation import Message, Role
@@ -186,13 +186,20 @@ def _answer(line: dict[str, Any]) -> bytes | None:
 
 
 class ShelfEngine(Engine):
-    """Answers online, too; `engine_args.folder` is its server."""
+    """Answers online, too; `engine_args.folder` is its server.
+
+    It needs the variable that `engine_args.variable` names. With `SHELF_DIE` it takes its process
+    down instead of answering.
+    """
 
     capabilities: ClassVar[Capabilities] = Capabilities(guided={"choice"}, lora=True)
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
         arguments = config.engine_args
+        variable = arguments.get("variable")
+        if variable is not None and variable not in os.environ:
+            raise ConfigError(f"{variable} is not set")
         self._folder = Path(arguments["folder"])
         self._shelf = Shelf(
             self._folder,
@@ -200,6 +207,8 @@ class ShelfEngine(Engine):
         )
 
     async def complete(self, request: Request) -> Completion:
+        if "SHELF_DIE" in os.environ:
+            os.kill(os.getpid(), signal.SIGKILL)
         asked = request.conversation.messages[-1].text
         if asked.startswith("die"):
             os.kill(os.getpid(), signal.SIGKILL)
