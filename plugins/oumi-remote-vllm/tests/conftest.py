@@ -11,7 +11,7 @@ import attrs
 import pytest
 from oumi_core.configs import GenerationParams, ModelParams, RemoteParams
 from oumi_core.engine import EngineConfig, Request
-from oumi_core.testing import Reply, completion, error, raw
+from oumi_core.testing import completion, error, raw
 from oumi_core.types.conversation import Conversation, Message, Role
 
 from oumi_remote_vllm.engine import RemoteVLLMEngine
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from oumi_core.testing import Received
+    from oumi_core.testing import Received, Reply
+    from oumi_core.testing.replies import Entry
 
     Started = Callable[..., AbstractAsyncContextManager[RemoteVLLMEngine]]
     Asks = Callable[..., Request]
@@ -61,7 +62,7 @@ class ScriptedVLLM:
     text: str = "Paris."
     tokens: int = 1024
 
-    def __call__(self, request: Received) -> Reply:
+    def __call__(self, request: Received) -> Entry:
         match request.path:
             case "/v1/models":
                 return raw(json.dumps({"object": "list", "data": self._list()}))
@@ -97,15 +98,14 @@ class ScriptedVLLM:
         self.cards[name] = (place, "tiny")
         return raw(f"{name} added", content_type=None)
 
-    def _answer(self, request: Received) -> Reply:
+    def _answer(self, request: Received) -> Entry:
         if request.field("model") not in self.cards:
             return error(404, "The model does not exist.", error_type="NotFoundError")
         constraint = json.dumps(request.field("structured_outputs"))
         if self.refuses is not None and self.refuses in constraint:
             return error(400, "Invalid grammar specification.", error_type="BadRequestError")
         said = self._held(request.field("structured_outputs")) if self.holds else None
-        made = completion(self.text if said is None else said)
-        return made if isinstance(made, Reply) else made(request)
+        return completion(self.text if said is None else said)
 
     def _held(self, constraint: Any) -> str | None:
         said: str | None = None

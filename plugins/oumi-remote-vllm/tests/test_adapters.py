@@ -13,10 +13,10 @@ from oumi_core.types.failure import FailureKind
 from oumi_remote_vllm.adapters import adapter_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from oumi_core.testing import Received, Reply
+    from oumi_core.testing import Reply
+    from oumi_core.testing.replies import Entry
 
     from tests.conftest import Asks, ScriptedVLLM, Started
 
@@ -110,8 +110,8 @@ def test_an_adapter_that_the_server_does_not_find_is_told_in_its_words(
         run_one(started, asks, server.url, "missing/one")
 
 
-def scripted(vllm: ScriptedVLLM, path: str, reply: Reply) -> Callable[[Received], Reply]:
-    return lambda request: reply if request.path == f"/v1/{path}" else vllm(request)
+def scripted(vllm: ScriptedVLLM, path: str, reply: Reply) -> Entry:
+    return lambda request: reply if request.path == f"/v1/{path}" else vllm
 
 
 def test_one_that_another_loads_at_the_same_time_is_as_good(

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from oumi_core import get_engine
 from oumi_core.errors import ConfigError, EngineError, InferenceFailed
-from oumi_core.testing import FaultServer, Reply, completion, error, too_many
+from oumi_core.testing import FaultServer, completion, error, too_many
 from oumi_core.types.conversation import Conversation, Message, Role
 from oumi_core.types.failure import FailureKind
 
 if TYPE_CHECKING:
-    from oumi_core.testing import Received
+    from oumi_core.testing import Received, Reply
+    from oumi_core.testing.replies import Entry
 
     from tests.conftest import ScriptedVLLM
 
@@ -72,9 +73,8 @@ def test_a_server_that_ignores_constraints_gets_no_row(
 
 
 def test_a_server_that_echoes_all_it_gets_is_found_out() -> None:
-    def echo(request: Received) -> Reply:
-        made = completion(request.body.decode())
-        return made if isinstance(made, Reply) else made(request)
+    def echo(request: Received) -> Entry:
+        return completion(request.body.decode())
 
     with FaultServer(then=echo) as server, pytest.raises(ConfigError, match="does not hold"):
         answered(server, choice=["yes", "no"], engine_args={"check_server": False})
@@ -93,7 +93,7 @@ def test_a_server_that_does_not_know_the_field_gets_no_row(vllm: type[ScriptedVL
 def test_a_constraint_that_the_server_does_not_take_is_refused_in_its_words(
     vllm: type[ScriptedVLLM], status: int
 ) -> None:
-    def serve(request: Received) -> Reply:
+    def serve(request: Received) -> Entry:
         constraint = request.field("structured_outputs")
         if constraint == {"regex": "(?=a)b"}:
             return error(status, "look-around is not supported")
@@ -133,12 +133,11 @@ def test_a_server_that_gives_no_proof_now_is_no_fault_of_the_constraint(
 def test_a_model_that_reasons_first_gets_the_tokens_for_it(vllm: type[ScriptedVLLM]) -> None:
     good = vllm(tokens=3000)
 
-    def reason(request: Received) -> Reply:
+    def reason(request: Received) -> Entry:
         tokens = request.field("max_completion_tokens")
         if tokens is not None and 1 < tokens < 1000:
             thought = {"reasoning": "Well, let me see"}
-            made = completion("", finish_reason="length", message=thought)
-            return made if isinstance(made, Reply) else made(request)
+            return completion("", finish_reason="length", message=thought)
         return good(request)
 
     with FaultServer(then=reason) as server:
@@ -155,9 +154,8 @@ def test_a_server_that_takes_all_answers_for_reasoning_gets_no_row(
     good = vllm()
     thought = {"reasoning": "Hello! How can I help you?"}
     answer = completion("", finish_reason=finish_reason, message=thought)
-    assert not isinstance(answer, Reply)
     with (
-        FaultServer(then=lambda one: (answer if one.method == "POST" else good)(one)) as server,
+        FaultServer(then=lambda one: answer if one.method == "POST" else good) as server,
         pytest.raises(ConfigError, match="does the server's --reasoning-parser fit the model"),
     ):
         answered(server, choice=["yes", "no"])
@@ -263,8 +261,8 @@ def test_a_server_that_stops_holding_the_constraint_fails_its_rows(
 ) -> None:
     good, lax = vllm(), vllm(holds=False)
 
-    def serve(request: Received) -> Reply:
-        return (lax if request.last_text == "second row" else good)(request)
+    def serve(request: Received) -> Entry:
+        return lax if request.last_text == "second row" else good
 
     with FaultServer(then=serve) as server, pytest.raises(InferenceFailed) as caught:
         answered(server, choice=["yes", "no"])
