@@ -135,6 +135,7 @@ class Batches:
         async with in_thread(self.store.building()) as folder:
             job = self._job(self.store.batch_id(folder), name, kept, plan)
             async with batching.opened(job) as backend:
+                patience = self._patience(plan, batching)
                 facts = _facts(job, name, plan)
                 builder = self._builder(job.batch_id, plan, batching, backend, folder)
                 facts = await to_its_end(
@@ -142,10 +143,10 @@ class Batches:
                 )
                 batch = await asyncio.to_thread(self.store.unsent_twin, folder, facts)
                 if batch is not None:
-                    await self._send(batch, backend, plan)
+                    await self._send(batch, backend, patience)
                 else:
                     batch = await asyncio.to_thread(self.store.publish, folder)
-                    await self._send_locked(batch, backend, plan)
+                    await self._send_locked(batch, backend, patience)
             # Last of all, when nothing is left that may fail or take its time: who dies before has
             # not learned the id, and learns it by the same call.
             await asyncio.to_thread(self.store.sent, batch)
@@ -193,14 +194,20 @@ class Batches:
         # Only what the class says of its capabilities is looked at: nothing is asked of an engine.
         return Row(self._found.cls, plan)  # type: ignore[arg-type]
 
-    async def _send(self, folder: Path, backend: BatchBackend, plan: Plan) -> None:
-        async with self._alone(folder):
-            await self._send_locked(folder, backend, plan)
+    def _patience(self, plan: Plan, batching: Batching) -> Patience:
+        asks_no_server = batching.elsewhere
+        return Patience(
+            plan, None if asks_no_server else lambda: self._found.cls(plan.engine_config)
+        )
 
-    async def _send_locked(self, folder: Path, backend: BatchBackend, plan: Plan) -> None:
+    async def _send(self, folder: Path, backend: BatchBackend, patience: Patience) -> None:
+        async with self._alone(folder):
+            await self._send_locked(folder, backend, patience)
+
+    async def _send_locked(self, folder: Path, backend: BatchBackend, patience: Patience) -> None:
         manifest = await asyncio.to_thread(Manifest, folder)
         try:
-            await send_parts(manifest, backend, Patience(plan))
+            await send_parts(manifest, backend, patience)
         finally:
             await asyncio.to_thread(manifest.close)
 
@@ -250,9 +257,8 @@ class Batches:
             is_here = to_read and await asyncio.to_thread(self._is_here, manifest)
             opening = contextlib.nullcontext() if is_here else batching.opened(job)
             async with opening as carrier:
-                yield OpenBatch(
-                    manifest, plan, batching, self._judge(plan), carrier, Patience(plan)
-                )
+                patience = self._patience(plan, batching)
+                yield OpenBatch(manifest, plan, batching, self._judge(plan), carrier, patience)
         finally:
             await asyncio.to_thread(manifest.close)
 
