@@ -40,10 +40,12 @@ def custom_id_of(batch_id: str, place: int) -> str:
 
 def place_in(batch_id: str, custom_id: str | None) -> int | None:
     """The way back from `custom_id_of`; None for an id that is not of this batch."""
-    place, _, tag = (custom_id or "").partition("-")
-    if tag != batch_id[-_TAG:] or not place.isdecimal() or len(place) > _LONGEST_PLACE:
+    digits = (custom_id or "").partition("-")[0]
+    if not digits.isdecimal() or len(digits) > _LONGEST_PLACE:
         return None
-    return int(place)
+    place = int(digits)
+    # Written once more: `007` and digits of other scripts are ids that nobody sent.
+    return place if custom_id_of(batch_id, place) == custom_id else None
 
 
 class Builder:
