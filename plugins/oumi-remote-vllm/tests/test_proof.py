@@ -130,12 +130,17 @@ def test_a_server_that_gives_no_proof_now_is_no_fault_of_the_constraint(
     assert rows_sent(server) == []
 
 
-def test_a_model_that_reasons_first_gets_the_tokens_for_it(vllm: type[ScriptedVLLM]) -> None:
-    good = vllm(tokens=3000)
+@pytest.mark.parametrize(
+    ("length", "tokens"), [(3000, 1500), (20_000, 4096), (0, 4096), (-1, 4096)]
+)
+def test_a_model_that_reasons_first_gets_the_tokens_for_it(
+    vllm: type[ScriptedVLLM], length: int, tokens: int
+) -> None:
+    good = vllm(tokens=length)
 
     def reason(request: Received) -> Entry:
-        tokens = request.field("max_completion_tokens")
-        if tokens is not None and 1 < tokens < 1000:
+        given = request.field("max_completion_tokens")
+        if given is not None and 1 < given < 1000:
             thought = {"reasoning": "Well, let me see"}
             return completion("", finish_reason="length", message=thought)
         return good(request)
@@ -143,7 +148,7 @@ def test_a_model_that_reasons_first_gets_the_tokens_for_it(vllm: type[ScriptedVL
     with FaultServer(then=reason) as server:
         assert answered(server, choice=["yes", "no"]) == ["yes", "yes"]
     budgets = [request.field("max_completion_tokens") for request in server.requests]
-    assert budgets == [None, 32, 1500, 1, 1024, 1024]
+    assert budgets == [None, 32, tokens, 1, 1024, 1024]
 
 
 @pytest.mark.parametrize("finish_reason", ["stop", "length"])

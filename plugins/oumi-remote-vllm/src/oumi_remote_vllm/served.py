@@ -49,7 +49,8 @@ def _entries(listed: list[Any]) -> Iterator[Served]:
                 for name in ("root", "parent")
             }
             tokens = entry.get("max_model_len")
-            yield Served(entry["id"], **texts, max_tokens=tokens if type(tokens) is int else None)
+            stated = type(tokens) is int and tokens > 1  # -1 or 0 is none, of some gateways
+            yield Served(entry["id"], **texts, max_tokens=tokens if stated else None)
 
 
 def served_model(listed: Sequence[Served], name: str, server: str) -> Served:
