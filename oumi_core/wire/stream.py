@@ -42,6 +42,11 @@ class StreamAssembler:
             raise malformed(f"a chunk of the stream is not JSON ({error})") from error
         return self.feed(chunk)
 
+    @property
+    def done(self) -> bool:
+        """Whether `[DONE]` has come, after which nothing does."""
+        return self._done
+
     def feed(self, chunk: Any) -> Chunk | None:
         """Take one chunk, decoded; the piece that it adds to the first choice, if any.
 

@@ -155,6 +155,25 @@ def test_an_answer_that_ends_with_the_connection(
     assert asyncio.run(asked(started, asks, serve, times=2)) == ["Paris.", "Paris."]
 
 
+def test_a_stream_is_over_when_it_says_so(started: Started, asks: Asks) -> None:
+    chunk = json.dumps({"choices": [{"delta": {"content": "Paris."}, "finish_reason": "stop"}]})
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_of(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+        writer.write(f"data: {chunk}\n\ndata: [DONE]\n\n".encode())
+        await reader.read()  # keeps the connection open, as some gateways do
+
+    async def main() -> list[str]:
+        async with (
+            listening(serve) as port,
+            started(f"http://127.0.0.1:{port}", connection_timeout=5.0) as engine,
+        ):
+            return [piece.text async for piece in engine.stream(asks())]
+
+    assert asyncio.run(main()) == ["Paris.", "Paris."]
+
+
 def test_a_server_that_hangs_up_at_once_may_be_asked_again(started: Started, asks: Asks) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pass

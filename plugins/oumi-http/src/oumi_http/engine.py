@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,6 +54,9 @@ CHAT_CAPABILITIES = Capabilities(
 """What a server that knows all of OpenAI's format can do."""
 
 _OK = range(200, 300)
+
+_END_SECONDS = 0.5
+"""How long the end of a body may come after `[DONE]`."""
 
 
 class ChatCompletionsEngine(Engine):
@@ -356,7 +360,21 @@ async def _assembled(
             chunk = assembler.feed_event(event)
             if chunk is not None:
                 yield chunk
+        if assembler.done:
+            await _ended(answer)
+            break
     yield assembler.finish(request_id=found)
+
+
+async def _ended(answer: StreamedAnswer) -> None:
+    """Read to the end of the body, so that its connection can be used again.
+
+    The answer is whole already: a server that never ends it, or breaks off, only costs that.
+    """
+    with contextlib.suppress(TimeoutError, EngineError):
+        async with asyncio.timeout(_END_SECONDS):
+            async for _ in answer.pieces:
+                pass
 
 
 async def _whole(answer: StreamedAnswer) -> bytes:
