@@ -22,7 +22,7 @@ from oumi_core.batching.status import (
     RequestCounts,
     as_status,
 )
-from oumi_core.errors import ConfigError, RunStopped
+from oumi_core.errors import ConfigError, OumiError, RunStopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -77,6 +77,12 @@ CREATE TABLE result (
 );
 """
 
+_PRIMARY: Final = 0xFF
+"""What SQLite's longer codes of errors have in common."""
+_REFUSALS: Final = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL}
+)
+"""Errors of the disk, or of who else uses it; all others are of what stands in the file."""
 _GATHERED: Final = (
     "CREATE TEMP TABLE IF NOT EXISTS gathered (place INTEGER, outcome TEXT, record BLOB)"
 )
@@ -164,10 +170,14 @@ def explained(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise RunStopped(
-            f"the disk of {folder} refused: {error}; what was written before is kept: mend the "
-            "disk and run the same again"
-        ) from error
+        raise _refused(folder, error) from error
+
+
+def _refused(folder: Path, error: Exception) -> RunStopped:
+    return RunStopped(
+        f"the disk of {folder} refused: {error}; what was written before is kept: mend the "
+        "disk and run the same again"
+    )
 
 
 def created_database(folder: Path) -> sqlite3.Connection:
@@ -192,6 +202,7 @@ class Manifest:
 
         Raises:
             ConfigError: there is none, or it is of another version.
+            RunStopped: the disk refuses.
         """
         self.folder = folder
         path = folder / DATABASE
@@ -229,7 +240,9 @@ class Manifest:
             raise sqlite3.DatabaseError("what the batch is has been lost")
         return Facts(**facts)
 
-    def _unreadable(self, error: sqlite3.Error) -> ConfigError:
+    def _unreadable(self, error: sqlite3.Error) -> OumiError:
+        if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _REFUSALS:
+            return _refused(self.folder, error)
         return ConfigError(f"{self.folder / DATABASE}: not a manifest that can be read: {error}")
 
     def _all(self, query: str, values: Iterable[Any] = ()) -> Iterator[Any]:

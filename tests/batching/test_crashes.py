@@ -182,3 +182,21 @@ def test_what_a_dead_process_was_building_is_swept_away(bench: Bench) -> None:
         assert engine.list_batches().batches == ()
         engine.infer_batch([Conversation([Message(Role.USER, "a")])])
     assert not building.exists()
+
+
+def test_a_full_disk_is_not_taken_for_a_damaged_manifest(bench: Bench) -> None:
+    bench.python(EARLIER)
+    looked = bench.python("""
+import resource
+import oumi_core as oumi
+from oumi_core.errors import RunStopped
+with oumi.get_engine("shelf", model="demo") as engine:
+    batch_id = engine.list_batches().batches[0].id
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    try:
+        engine.get_batch_status(batch_id)
+    except RunStopped as stopped:
+        print(stopped)
+""")
+    assert "refused: disk I/O error" in looked.stdout, looked.stderr
+    assert "mend the disk" in looked.stdout
