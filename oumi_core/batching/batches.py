@@ -21,10 +21,11 @@ from oumi_core.batching.building import Builder
 from oumi_core.batching.checks import check_elsewhere, say_what_is_not_held
 from oumi_core.batching.export import export
 from oumi_core.batching.fetching import Fetching, info_of
-from oumi_core.batching.manifest import Facts, Manifest
+from oumi_core.batching.manifest import Manifest
 from oumi_core.batching.online import answer_online
 from oumi_core.batching.outcome import Outcome
 from oumi_core.batching.patience import Patience
+from oumi_core.batching.records import Facts
 from oumi_core.batching.results import BatchResult, read_results
 from oumi_core.batching.sending import find_sent, send_parts
 from oumi_core.batching.status import BatchListResponse

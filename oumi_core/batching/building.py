@@ -7,7 +7,8 @@ import os
 import secrets
 from typing import IO, TYPE_CHECKING, Final
 
-from oumi_core.batching.manifest import PartRecord, Span, part_path
+from oumi_core.batching.manifest import part_path
+from oumi_core.batching.records import PartRecord, Span
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
 

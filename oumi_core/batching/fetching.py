@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oumi_core.batching.backend import BatchBackend
-    from oumi_core.batching.manifest import Manifest, PartRecord
+    from oumi_core.batching.manifest import Manifest
     from oumi_core.batching.patience import Patience
+    from oumi_core.batching.records import PartRecord
     from oumi_core.guided.constraint import Constraint
     from oumi_core.run.row import Row
     from oumi_core.wire.batch import BatchLine

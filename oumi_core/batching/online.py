@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from oumi_core.batching.manifest import PartRecord
 from oumi_core.batching.outcome import outcome_of, write_outcome
+from oumi_core.batching.records import PartRecord
 from oumi_core.batching.status import BatchStatus, PartStatus
 from oumi_core.run.output import failed_path
 from oumi_core.run.resume import Output

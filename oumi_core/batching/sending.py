@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from oumi_core.batching.backend import BatchBackend
-    from oumi_core.batching.manifest import Manifest, PartRecord
+    from oumi_core.batching.manifest import Manifest
     from oumi_core.batching.patience import Patience
+    from oumi_core.batching.records import PartRecord
 
 __all__ = ["find_sent", "handles_of", "send_parts"]
 

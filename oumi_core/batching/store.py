@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from oumi_core.batching.manifest import Facts
+    from oumi_core.batching.records import Facts
     from oumi_core.batching.status import BatchInfo
 
 __all__ = ["BatchStore"]

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from oumi_core.batching.building import Builder
-    from oumi_core.batching.manifest import Facts, Manifest
+    from oumi_core.batching.manifest import Manifest
+    from oumi_core.batching.records import Facts
 
 __all__ = ["rebuild", "same_rows", "write_batch"]
 

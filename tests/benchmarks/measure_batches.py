@@ -15,7 +15,7 @@ from harness import Line, interleave, process_cpu
 
 from oumi_core.batching import BatchLimits
 from oumi_core.batching.building import Builder
-from oumi_core.batching.manifest import Facts
+from oumi_core.batching.records import Facts
 from oumi_core.batching.submission import write_batch
 from oumi_core.configs import InferenceConfig, ModelParams
 from oumi_core.engines.echo import EchoEngine
