@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +62,22 @@ def test_progress_comes_while_a_row_is_waited_for(here: Any) -> None:
         gate.touch()
         assert list(progress_of(process))[-1]["state"] == "ended"
     assert process.returncode == 0
+
+
+@pytest.mark.slow
+def test_progress_stays_live_over_many_rows(here: Any) -> None:
+    rows = 200_000
+    here.cues(*map(str, range(rows)))
+    asked = ("infer", "--engine", "echo", "--model.model_name", "any", "--input_path", "in.jsonl")
+    done = here.oumi(*asked, "--output_path", "out.jsonl", "--progress", "json")
+    shown = [event for event in events(done.err, "progress") if event["state"] == "running"]
+    assert done.code == 0
+    assert len(shown) >= 4
+    counts = [event["rows"] for event in shown]
+    assert all(later > earlier for earlier, later in itertools.pairwise(counts))
+    times = [0.0, *(event["elapsed"] for event in shown)]
+    silences = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert max(silences) < times[-1] / 3
 
 
 def test_rows_that_an_earlier_run_answered_are_counted_apart(here: Any) -> None:
