@@ -20,7 +20,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
-import msgspec
+
+from oumi_core.wire.body import write_body
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from oumi_core.wire.batch import BatchLine
 
 __all__ = ["BatchBackend", "BatchJob", "BatchLimits", "Batching", "Part"]
-
-_encode_json = msgspec.json.Encoder().encode
 
 
 @attrs.frozen
@@ -110,7 +109,7 @@ class BatchBackend(ABC):
             EngineError: it cannot be asked; the row fails with this failure, the others go on.
         """
         line = {"custom_id": custom_id, "conversation": request.conversation.to_dict()}
-        return _encode_json(line) + b"\n"
+        return write_body(line) + b"\n"
 
     async def upload(self, part: Part) -> str | None:  # noqa: ARG002 - for those that override it
         """Bring a part's file to the backend; its id there.
