@@ -20,6 +20,7 @@ from oumi_core.run.record import record_of, restored
 from oumi_core.run.rows import Rows
 from oumi_core.run.spending import Asked
 from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.maker import maker_of
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ class Prepared:
     digest: bytes
     stored: Stored | None = None
     refused: Failure | None = None
+
+
+_prepared = maker_of(Prepared)  # one a row
 
 
 @attrs.frozen
@@ -132,7 +136,7 @@ class ResumableRows(Rows[Prepared]):
         if stored is not None:
             # Taken even if it is to be replaced: an equal row must not replace it, too.
             self._journal.take(stored, index)
-        return Prepared(index, conversation, digest, stored)
+        return _prepared(index, conversation, digest, stored)
 
     def conversation(self, row: Prepared) -> Conversation:
         """What a row asks."""

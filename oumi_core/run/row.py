@@ -13,6 +13,7 @@ from oumi_core.run.addresses import Addresses
 from oumi_core.types.completion import Completion, FinishReason
 from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.maker import maker_of
 from oumi_core.types.result import Result
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Row:
             raise _refused("this engine takes no images")
         # Most rows have no field that core does not know: the call would take 0.1 us.
         model = self._addresses.model_of(conversation) if conversation.extra else self._model
-        request = Request(
+        request = _request(
             conversation,
             model,
             self._generation,
@@ -116,11 +117,11 @@ class Row:
             metadata["guided_backend"] = completion.guided_backend
         error, parsed, checked = self._verdict(completion)
         if error is not None:
-            return Result(index, conversation, completion, error, None, checked, 1, latency)
+            return _result(index, conversation, completion, error, None, checked, 1, latency)
         if checked is False:
             metadata["constraint_checked"] = False
         replied = conversation.with_reply(completion.message, metadata)
-        return Result(index, replied, completion, None, parsed, checked, 1, latency)
+        return _result(index, replied, completion, None, parsed, checked, 1, latency)
 
     def _verdict(self, completion: Completion) -> tuple[Failure | None, object, bool | None]:
         if completion.refusal is not None:
@@ -157,6 +158,10 @@ class Row:
 # By the name of its class a member takes 0.1 us, and every row asks for both.
 _LENGTH = FinishReason.LENGTH
 _FILTERED = FinishReason.CONTENT_FILTER
+
+# One of each a row.
+_request = maker_of(Request)
+_result = maker_of(Result)
 
 _CUT = "the answer was cut at generation.max_new_tokens"
 _MORE = "allow it more tokens, or set generation.on_truncated"

@@ -15,6 +15,7 @@ import msgspec
 
 from oumi_core.types.completion import Completion, Usage
 from oumi_core.types.conversation import Message
+from oumi_core.types.maker import maker_of
 from oumi_core.wire.decode import finish_reason
 
 __all__ = ["decode_common"]
@@ -68,6 +69,8 @@ class _Body(msgspec.Struct):
     error: None = None
 
 
+_completion = maker_of(Completion)
+_counts = maker_of(Usage)
 _decode = msgspec.json.Decoder(_Body).decode
 
 
@@ -85,7 +88,7 @@ def decode_common(body: bytes, *, request_id: str | None = None) -> Completion |
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     (choice,) = answer.choices
-    return Completion(
+    return _completion(
         # This way into `Message` looks at nothing twice: 0.5 us less.
         Message.from_dict({"role": "assistant", "content": choice.message.content}),
         finish_reason(choice.finish_reason),
@@ -100,7 +103,7 @@ def decode_common(body: bytes, *, request_id: str | None = None) -> Completion |
 def _usage(usage: _Usage) -> Usage:
     prompt, total = usage.prompt_tokens, usage.total_tokens
     of_prompt, of_answer = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(  # by position: by name it takes 0.3 us more
+    return _counts(  # by position: by name it takes 0.3 us more
         prompt,
         usage.completion_tokens,
         prompt + usage.completion_tokens if total is None else total,
