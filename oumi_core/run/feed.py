@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 import threading
 import time
@@ -43,10 +44,15 @@ class Feed(Generic[T]):
         rows: Iterable[T] | AsyncIterable[T],
         home: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._in_memory = isinstance(rows, list | tuple)
-        self._rows: Iterator[T] | AsyncIterator[T] = (
-            rows.__aiter__() if isinstance(rows, AsyncIterable) else iter(rows)
-        )
+        self._rows: Iterator[T] | AsyncIterator[T]
+        self._in_memory: Iterator[T] | None = None
+        if isinstance(rows, AsyncIterable):
+            self._rows = rows.__aiter__()
+        else:
+            self._rows = iter(rows)
+            # Of these, not of their subclasses, it is known that they neither block nor raise.
+            if type(rows) in {list, tuple}:
+                self._in_memory = self._rows
         self._home = home
         self._reader: _Reader | None = None
         self._ready: deque[T] = deque()
@@ -67,10 +73,11 @@ class Feed(Generic[T]):
     def next(self) -> tuple[int, T] | None:
         """A row and its index, from 0; None if there is none ready."""
         if not self._ready:
-            if not self._in_memory or self._exhausted:
+            if self._in_memory is None:
                 return None
-            self._pull_some(_nobody)
+            self._ready.extend(itertools.islice(self._in_memory, _ROWS))
             if not self._ready:
+                self._exhausted = True
                 return None
         index = self._next_index
         self._next_index = index + 1

@@ -100,7 +100,10 @@ class Tally:
         if result.reused:
             self._reused += 1
             return
-        self.spend(result.usage if result.earlier_usage is None else result.total_usage)
+        if result.earlier_usage is not None:
+            self.spend(result.total_usage)
+        elif result.completion is not None:
+            self.spend(result.completion.usage)
 
     def spend(self, usage: Usage | None) -> None:
         """Count the tokens of answers."""
