@@ -250,17 +250,17 @@ class Journal:
         if not self._database.in_transaction:
             self._database.execute("BEGIN")
 
-    async def add(self, entry: Entry) -> None:
-        """Write a result; returns when it is on disk.
+    def add(self, entry: Entry) -> asyncio.Future[None]:
+        """Write a result; to be awaited, and done when it is on disk.
 
         Raises:
-            RunStopped: the disk refused.
+            RunStopped: the disk refused; raised by what is returned.
         """
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, done))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit_groups())
-        await done
+        done = self._committer.get_loop().create_future()
+        self._waiting.append((entry, done))
+        return done
 
     async def _commit_groups(self) -> None:
         loop = asyncio.get_running_loop()
