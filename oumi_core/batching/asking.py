@@ -8,6 +8,7 @@ from oumi_core.engine import Request
 from oumi_core.errors import EngineError
 from oumi_core.run.addresses import address_of
 from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.wire.given_body import brings_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[int, Conversation], Request]
 
-__all__ = ["as_they_came", "of_one_model"]
+__all__ = ["as_given", "as_they_came", "of_one_model"]
 
 
 def as_they_came(plan: Plan) -> Ask:
@@ -50,3 +51,22 @@ def of_one_model(row: Row, *, lora: bool) -> Ask:
         return row.request(index, conversation)
 
     return ask if lora else row.request
+
+
+def as_given(plan: Plan, others: Ask) -> Ask:
+    """Makes requests for a backend that sends the body that a row brings: nothing is made of it.
+
+    Args:
+        plan: the batch's.
+        others: makes those of all other rows.
+    """
+
+    def ask(index: int, conversation: Conversation) -> Request:
+        if not (conversation.extra and brings_body(conversation)):
+            return others(index, conversation)
+        if plan.constraint is not None:
+            why = "the row brings its own request, to which generation.guided_decoding adds nothing"
+            raise EngineError(Failure(FailureKind.BAD_REQUEST, f"{why}; leave one of them out"))
+        return Request(conversation, plan.model, plan.generation, None, str(index))
+
+    return ask

@@ -90,9 +90,13 @@ class BatchBackend(ABC):
     Attributes:
         limits: what fits into one part.
         poll_seconds: between two looks at a part that is waited for: at first, and at most.
+        as_given: True if `line` sends the body that a row brings (see `oumi_core.wire.given_body`)
+            as it is. Such rows then come as they are; else their requests hold what the body asks
+            for as generation parameters.
     """
 
     limits: BatchLimits = BatchLimits()
+    as_given: ClassVar[bool] = False
     poll_seconds: ClassVar[tuple[float, float]] = (5.0, 60.0)
 
     def line(self, custom_id: str, request: Request) -> bytes:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from oumi_core.batching.asking import as_they_came, of_one_model
+from oumi_core.batching.asking import as_given, as_they_came, of_one_model
 from oumi_core.batching.backend import BatchBackend, BatchJob
 from oumi_core.batching.building import Builder
-from oumi_core.batching.checks import check_elsewhere, say_what_is_not_held
+from oumi_core.batching.checks import check_elsewhere, check_given, say_what_is_not_held
 from oumi_core.batching.export import export
 from oumi_core.batching.fetching import Fetching, info_of
 from oumi_core.batching.manifest import Manifest
@@ -33,6 +33,7 @@ from oumi_core.batching.store import BatchStore
 from oumi_core.batching.stored_config import read_config, storable, write_config
 from oumi_core.batching.submission import rebuild, write_batch
 from oumi_core.batching.threads import in_thread, to_its_end
+from oumi_core.data.openai_batch import OpenAIBatchFile
 from oumi_core.engine import Engine
 from oumi_core.errors import BatchUnfinished, ConfigError
 from oumi_core.plugin_names import normalise
@@ -137,6 +138,11 @@ class Batches:
             job = self._job(self.store.batch_id(folder), name, kept, plan)
             async with batching.opened(job) as backend:
                 patience = self._patience(plan, batching)
+                if isinstance(rows, OpenAIBatchFile):
+                    sends = backend.as_given
+                    await asyncio.to_thread(
+                        check_given, rows, self._found, config, plan, as_given=sends
+                    )
                 facts = _facts(job, name, plan)
                 builder = self._builder(job.batch_id, plan, batching, backend, folder)
                 facts = await to_its_end(
@@ -181,6 +187,7 @@ class Batches:
             ask = as_they_came(plan)
         else:
             ask = of_one_model(self._judge(plan), lora=self._found.cls.capabilities.lora)
+            ask = as_given(plan, ask) if backend.as_given else ask
         return Builder(
             batch_id,
             ask,

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 from oumi_core.batching.stored_config import refuse_what_cannot_be_kept
 from oumi_core.engine import EngineConfig
-from oumi_core.errors import ConfigError, OumiError
+from oumi_core.errors import ConfigError, DataError, EngineError, OumiError
+from oumi_core.run.own_params import OwnParams
+from oumi_core.run.row import Row
 
 if TYPE_CHECKING:
     from oumi_core.configs import InferenceConfig
+    from oumi_core.data.openai_batch import OpenAIBatchFile
     from oumi_core.plugin_info import Found
+    from oumi_core.run.plan import Plan
+    from oumi_core.types.conversation import Conversation
 
-__all__ = ["check_elsewhere", "check_engine", "say_what_is_not_held"]
+__all__ = ["check_elsewhere", "check_engine", "check_given", "say_what_is_not_held"]
 
 
 def check_elsewhere(found: Found, config: InferenceConfig, batching: str) -> None:
@@ -56,6 +62,47 @@ def say_what_is_not_held(config: InferenceConfig, batching: str) -> None:
     if config.budget is None:
         return
     why = f"budget: nothing holds to it with batching: {batching}; leave it out, or choose local"
+    _say(config, why)
+
+
+def check_given(
+    file: OpenAIBatchFile, found: Found, config: InferenceConfig, plan: Plan, *, as_given: bool
+) -> None:
+    """See that the requests of a file can be asked. Blocks.
+
+    Where they are sent as they are, whoever answers them says what cannot be; else they are looked
+    at here, one by one.
+
+    Raises:
+        ConfigError: the config asks for more than they do, and that is not to be overlooked.
+        DataError: a request asks for what this engine cannot be asked for; by file and line.
+    """
+    if as_given:
+        added = sorted(plan.generation.changed())
+        if plan.constraint is not None:
+            raise ConfigError(
+                "generation.guided_decoding: the requests of the file are sent as they are; say it "
+                "in their response_format"
+            )
+        if added:
+            names = ", ".join(f"generation.{name}" for name in added)
+            _say(config, f"{names}: not used, the requests of the file are sent as they are")
+        return
+    capabilities = found.cls.capabilities
+    # Only what the class says of its capabilities is looked at: nothing is asked of an engine.
+    make = partial(Row, found.cls, alike=True)  # type: ignore[arg-type] # see above
+    own = OwnParams(plan, capabilities, make)
+
+    def look(row: Conversation) -> None:
+        try:
+            own.row_for(row)
+        except EngineError as error:
+            raise DataError(error.failure.message) from error
+
+    file.check(look)
+
+
+def _say(config: InferenceConfig, why: str) -> None:
     if config.on_unsupported == "error":
         raise ConfigError(why)
-    warnings.warn(why, UserWarning, stacklevel=2)
+    warnings.warn(why, UserWarning, stacklevel=3)

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from oumi_core.batching.building import place_in
+from oumi_core.batching.given_rows import GivenRows
 from oumi_core.batching.outcome import Outcome, outcome_of, write_outcome
 from oumi_core.batching.sending import handles_of
 from oumi_core.batching.status import BatchError, BatchInfo, BatchStatus, PartStatus
 from oumi_core.errors import EngineError
-from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from oumi_core.batching.records import PartRecord
     from oumi_core.guided.constraint import Constraint
     from oumi_core.run.row import Row
+    from oumi_core.types.conversation import Conversation
     from oumi_core.wire.batch import BatchLine
 
 __all__ = ["Fetching", "info_of"]
@@ -139,6 +140,7 @@ class Fetching:
         self._patience = patience
         self._judge = judge
         self._constraint = constraint
+        self._given = GivenRows(manifest)
 
     async def look(self) -> None:
         """See how far each part is that was not at its end.
@@ -197,20 +199,18 @@ class Fetching:
 
     def _gather(self, lines: Sequence[BatchLine]) -> None:
         batch_id = self._manifest.facts.batch_id
-        self._manifest.gather(
-            (place, *self._judged(place, line))
-            for line in lines
-            if (place := place_in(batch_id, line.custom_id)) is not None
-        )
+        with self._given.reading() as row_at:
+            self._manifest.gather(
+                (place, *self._judged(place, row_at(place), line))
+                for line in lines
+                if (place := place_in(batch_id, line.custom_id)) is not None
+            )
 
-    def _judged(self, place: int, line: BatchLine) -> tuple[str, bytes]:
+    def _judged(self, place: int, row: Conversation, line: BatchLine) -> tuple[str, bytes]:
         failure = line.failure
         if line.completion is not None:
-            failure = self._judge.judge(place, _NOTHING, line.completion, 0.0).error
+            failure = self._judge.judge(place, row, line.completion, 0.0).error
         return outcome_of(failure).value, write_outcome(line.completion, failure)
-
-
-_NOTHING: Final = Conversation([])
 
 
 class _Silent:

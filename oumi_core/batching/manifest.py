@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -260,14 +260,21 @@ class Manifest:
         Raises:
             ConfigError: they are gone.
         """
+        with self.open_rows() as file:
+            yield from file
+
+    def open_rows(self) -> IO[bytes]:
+        """The file of all rows.
+
+        Raises:
+            ConfigError: they are gone.
+        """
         path = self.folder / ROWS
         try:
-            file = path.open("rb")
+            return path.open("rb")
         except OSError as error:
             why = f"the batch's rows cannot be read: {error.strerror}"
             raise ConfigError(f"{path}: {why}") from error
-        with file:
-            yield from file
 
     def place_of_line(self, part: int, line: int) -> int | None:
         """The row that a part's line is about; None if that line is about none."""

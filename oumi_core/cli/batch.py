@@ -110,10 +110,10 @@ def submit(  # noqa: PLR0917 - one parameter an option, which click passes by na
     if piped and form == "openai-batch":
         raise click.UsageError("a file of OpenAI's is read twice; give --input_path FILE", context)
     file = read_openai_batch(config.input_path) if form == "openai-batch" else None
-    if file is not None:
-        config = _config(config_path, [*file.overrides, *overrides])
+    if file is not None and file.model is not None:
+        config = _config(config_path, [("model.model_name", file.model), *overrides])
     with standard_input() if piped else nullcontext() as lines, get_engine(config=config) as made:
-        batch_id = made.infer_batch(lines if file is None else file.rows())
+        batch_id = made.infer_batch(lines if file is None else file)
         # Without a look at the server: the id has to come out whatever that says.
         click.echo(json.dumps(_as_last_seen(batch_id).to_dict()) if as_json else batch_id)
     return ExitCode.OK

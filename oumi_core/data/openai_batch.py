@@ -1,145 +1,142 @@
-"""OpenAI's batch input files as conversations, and what all their requests ask for alike."""
+"""OpenAI's batch input files: each line a row that brings the body of its own request."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from oumi_core.errors import DataError
-from oumi_core.types.conversation import Conversation
 from oumi_core.types.reading import as_mapping, decode_json, shown
-from oumi_core.wire.dialect import OPENAI
+from oumi_core.wire.given_body import row_of
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from oumi_core.types.conversation import Conversation
 
 __all__ = ["OpenAIBatchFile", "read_openai_batch"]
 
-_ENDPOINT: Final = "/v1/chat/completions"
+_ENDPOINTS: Final = ("/v1/chat/completions", "/chat/completions")
+"""OpenAI's, and Azure's name for the same."""
 _MOST_FAULTS: Final = 10
-_LIMITS: Final = ("max_completion_tokens", "max_tokens")
-_OF_THE_ROW: Final = ("messages", "tools")
-_FIELDS: Final = {name: field for field, name in OPENAI.generation.items()}
 
 
 @attrs.frozen
-class OpenAIBatchFile:
-    """A batch input file that was checked.
+class OpenAIBatchFile(Iterable["Conversation"]):
+    """A batch input file that was checked: its rows, each with its `custom_id` as its id.
 
     Attributes:
-        path: the file.
-        overrides: what all its requests say alike, as overrides of a config: the model, the
-            generation parameters, and as `generation.extra_body` what has no name of ours.
+        path: the file, as it was given.
+        place: the same, absolute.
+        model: the model that its requests ask for; None if they name none.
     """
 
     path: Path
-    overrides: tuple[tuple[str, Any], ...]
+    place: Path
+    model: str | None
 
-    def rows(self) -> Iterator[Conversation]:
-        """Its requests as conversations; each has its `custom_id` as `conversation_id`."""
-        with self.path.open("rb") as file:
+    def __iter__(self) -> Iterator[Conversation]:
+        """Its rows; each brings its body."""
+        with self.place.open("rb") as file:
             for line in file:
                 if line.strip():
-                    yield _request(decode_json(line))[1]
+                    yield _request(decode_json(line))[0]
+
+    def check(self, can_be: Callable[[Conversation], object]) -> None:
+        """Find the rows for which `can_be` raises a `DataError`.
+
+        Raises:
+            DataError: there are some; names the first of them by file and line.
+        """
+        _each_line(self.path, self.place, lambda _, data: can_be(_request(data)[0]))
 
 
 def read_openai_batch(path: str | os.PathLike[str]) -> OpenAIBatchFile:
-    """Check a batch input file, and find out what its requests have in common.
+    """Check a batch input file.
 
     Raises:
-        DataError: lists its faults: what is no request, an id twice, another model or other
-            parameters than those of the first request, another endpoint, or no request at all.
+        DataError: lists its faults: what is no request, an id twice, another model than that of
+            the requests before, another endpoint, or no request at all.
     """
-    source = Path(path)
     checked = _Checked()
+    source = Path(path)
+    _each_line(source, source, checked.add)
+    if not checked.ids:
+        raise DataError(f"{path}: no requests; it needs one a line")
+    return OpenAIBatchFile(source, source.absolute(), checked.model)
+
+
+def _each_line(path: Path, place: Path, look: Callable[[int, Any], object]) -> None:
     faults: list[str] = []
     try:
-        with source.open("rb") as file:
+        with place.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 try:
-                    checked.add(number, line)
+                    look(number, decode_json(line))
                 except DataError as error:
                     faults += [f"{path}:{number}: {fault}" for fault in error.faults]
                     if len(faults) >= _MOST_FAULTS:
                         break
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
-    if checked.common is None and not faults:
-        raise DataError(f"{path}: no requests; it needs one a line")
     if faults:
         raise DataError(*faults)
-    return OpenAIBatchFile(source, tuple(_overrides(checked.common or {})))
 
 
 class _Checked:
     """What the lines so far have shown.
 
     Attributes:
-        common: the fields that all bodies have alike; None before the first.
+        ids: the line of each id.
+        model: the model of those that name one; None before the first.
     """
 
     def __init__(self) -> None:
-        self.common: dict[str, Any] | None = None
-        self._ids: dict[str, int] = {}
+        self.ids: dict[str, int] = {}
+        self.model: str | None = None
 
-    def add(self, number: int, line: bytes) -> None:
-        custom_id, _, fields = _request(decode_json(line))
-        if custom_id in self._ids:
-            raise DataError(f"custom_id: {shown(custom_id)} is that of line {self._ids[custom_id]}")
-        self._ids[custom_id] = number
-        if self.common is None:
-            self.common = fields
-        for name in sorted({*fields, *self.common}):
-            if fields.get(name) != self.common.get(name):
-                raise DataError(
-                    f"body.{name}: differs from that of the first request; "
-                    "all requests of a batch ask alike"
-                )
+    def add(self, number: int, data: Any) -> None:
+        row, model = _request(data)
+        custom_id = row.conversation_id or ""
+        if custom_id in self.ids:
+            raise DataError(f"custom_id: {shown(custom_id)} is that of line {self.ids[custom_id]}")
+        self.ids[custom_id] = number
+        if model is None:
+            return
+        if self.model not in (None, model):
+            raise DataError(
+                f"body.model: {shown(model)} is not {shown(self.model)}, which the requests before "
+                "ask for; a batch has one model: make a file of each"
+            )
+        self.model = model
 
 
-def _request(data: Any) -> tuple[str, Conversation, dict[str, Any]]:
-    """The id, the conversation, and the other fields of the body."""
+def _request(data: Any) -> tuple[Conversation, str | None]:
+    """A line as a row, and the model that it asks for."""
     line = as_mapping(data, "custom_id, method, url and body")
     custom_id = line.get("custom_id")
     if not isinstance(custom_id, str) or not custom_id:
         raise DataError("custom_id: missing, or no text; each request needs one of its own")
-    if line.get("url", _ENDPOINT) != _ENDPOINT:
-        raise DataError(f"url: {shown(line['url'])} is not {_ENDPOINT}")
+    if line.get("url", _ENDPOINTS[0]) not in _ENDPOINTS:
+        raise DataError(f"url: {shown(line['url'])} is not {_ENDPOINTS[0]}")
+    if line.get("method", "POST") != "POST":
+        raise DataError(f"method: {shown(line['method'])} is not POST")
     body = as_mapping(line.get("body"), "model and messages")
     if body.get("stream"):
         raise DataError("body.stream: a batch does not stream; leave it out")
-    row: dict[str, Any] = {name: body.pop(name) for name in _OF_THE_ROW if name in body}
-    conversation = Conversation.from_dict({**row, "conversation_id": custom_id})
-    if not conversation.messages:
+    model = body.get("model")
+    if not isinstance(model, str | None):
+        raise DataError(f"body.model: {shown(model)} is no text")
+    try:
+        row = row_of(body, custom_id)
+    except DataError as error:
+        raise DataError(*(f"body.{fault}" for fault in error.faults)) from None
+    if not row.messages:
         raise DataError("body.messages: empty; a request needs at least one message")
-    return custom_id, conversation, body
-
-
-def _overrides(fields: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    rest = {name: value for name, value in fields.items() if value is not None}
-    model = rest.pop("model", None)
-    if model is not None:
-        yield "model.model_name", model
-    for name in _LIMITS:
-        if name in rest:
-            yield "generation.max_new_tokens", rest.pop(name)
-    stop = rest.get("stop")
-    if isinstance(stop, str):
-        rest["stop"] = [stop]
-    for name in [name for name in rest if name in _FIELDS]:
-        yield f"generation.{_FIELDS[name]}", rest.pop(name)
-    wanted = rest.get("response_format")
-    if isinstance(wanted, dict) and wanted.get("type") == "json_schema":
-        schema = as_mapping(wanted.get("json_schema"), "schema")
-        del rest["response_format"]
-        yield "generation.guided_decoding.json", schema.get("schema")
-        if schema.get("strict"):
-            yield "generation.guided_decoding.strict", True
-    rest.pop("stream", None)
-    if rest:
-        yield "generation.extra_body", rest
+    return row, model

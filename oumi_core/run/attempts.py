@@ -64,7 +64,6 @@ class Attempts:
         generation = plan.generation
         self._policy = plan.policy
         self._row = row
-        self._generation = generation
         self._deadline = math.inf if plan.remote.row_deadline is None else plan.remote.row_deadline
         self._clock = asyncio.get_running_loop().time
         self._governor = governor_of(engine.limit_scope(plan.model))
@@ -200,14 +199,14 @@ class Attempts:
 
     def _wish_for(self, turn: Turn[Any], conversation: Conversation) -> Wish:
         request = turn.request
-        generation = self._generation if request is None else request.generation
+        own = self._row.max_new_tokens(conversation)  # a row may bring its own
         prompt = conversation if request is None else request.conversation
         characters = 0
         if isinstance(prompt, Conversation):  # else the row is refused before it is sent
             characters = sum(len(message.text) for message in prompt.messages)
         amounts = {
             "input_tokens": characters // _CHARACTERS_A_TOKEN + 1,
-            "output_tokens": generation.max_new_tokens,
+            "output_tokens": own if request is None else request.generation.max_new_tokens,
         }
         return attrs.evolve(self._wish, amounts=amounts)
 

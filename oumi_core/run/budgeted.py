@@ -30,7 +30,6 @@ class BudgetedAttempts(Attempts):
     ) -> None:
         super().__init__(row, engine, plan, num_workers)
         self._budget = budget
-        self._max_new_tokens = plan.generation.max_new_tokens
 
     async def send(
         self, turn: Turn[Any], conversation: Conversation, task: asyncio.Task[Any]
@@ -38,7 +37,7 @@ class BudgetedAttempts(Attempts):
         """As `Attempts.send`; the budget has stopped the run when it refuses a row."""
         request = turn.request
         if request is None:
-            most = most_of(conversation, self._max_new_tokens)
+            most = most_of(conversation, self._row.max_new_tokens(conversation))
         else:
             most = most_of(request.conversation, request.generation.max_new_tokens)
         if not await self._budget.take(most):

@@ -13,6 +13,7 @@ import msgspec
 
 from oumi_core.configs.generation_params import ANSWER_POLICIES
 from oumi_core.run.addresses import address_of
+from oumi_core.wire.given_body import given_params
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,9 +50,9 @@ class RowKeys:
 
     Two rows have the same key if the same is sent for both: engine, its arguments, model (with
     adapter, revision and all else that `ModelParams` says), generation parameters, constraint,
-    messages with their images and unknown fields, tools, and the adapter that the row names. Ids,
-    metadata and the row's other unknown fields are not sent, so they do not count; nor do the
-    number of workers, the server's URL or the key to it.
+    messages with their images and unknown fields, tools, and the adapter and the parameters that
+    the row brings. Ids, metadata and the row's other unknown fields are not sent, so they do not
+    count; nor do the number of workers, the server's URL or the key to it.
 
     A field at its default does not count either, so that a field that a later version adds changes
     no key; but the most tokens and the temperature do, which are sent at their defaults too.
@@ -84,6 +85,10 @@ def sent_of(conversation: Conversation) -> bytes:
     address = address_of(conversation)
     if address is not None:
         sent.append([{"model": address}])
+    params = given_params(conversation) if conversation.extra else None
+    if params:
+        # Not in order of their names: in a schema models fill in properties as they stand there.
+        sent.append([{"body": json.dumps(_canonical(params))}])
     return _encode(sent)
 
 

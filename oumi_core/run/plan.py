@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from oumi_core.run.price import Price
     from oumi_core.run.retry import RetryPolicy
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "with_generation"]
 
 
 @attrs.frozen
@@ -45,6 +45,7 @@ class Plan:
         budget: what the job may spend; None without limits.
         price: what the model's tokens cost; None if nobody says.
         unsupported: parameters that the engine does not honour, sorted.
+        on_unsupported: what follows one of these: `warn` or `error`.
     """
 
     engine_config: EngineConfig
@@ -58,6 +59,7 @@ class Plan:
     budget: BudgetParams | None
     price: Price | None
     unsupported: tuple[str, ...]
+    on_unsupported: str
 
     @property
     def model(self) -> ModelParams:
@@ -106,6 +108,23 @@ def make_plan(config: InferenceConfig, engine: Found, *, anew: bool = True) -> P
         budget=config.budget,
         price=price_of(config.budget, config.model.model_name),
         unsupported=_unsupported(config, generation, capabilities, engine.name, anew=anew),
+        on_unsupported=config.on_unsupported or "warn",
+    )
+
+
+def with_generation(plan: Plan, generation: GenerationParams, capabilities: Capabilities) -> Plan:
+    """The same plan with other generation parameters, as some rows bring them; warns of nothing.
+
+    Raises:
+        ConfigError: this engine cannot hold their constraint.
+    """
+    if generation.guided_decoding is plan.generation.guided_decoding:
+        return attrs.evolve(plan, generation=generation)
+    constraint, decoder, enforced = _guided(
+        plan.engine_config, generation, capabilities, anew=False
+    )
+    return attrs.evolve(
+        plan, generation=generation, constraint=constraint, decoder=decoder, enforced=enforced
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,6 +11,7 @@ from oumi_core.engine import Request
 from oumi_core.errors import EngineError
 from oumi_core.guided.decoder import Accepted, Fault, Refusal
 from oumi_core.run.addresses import Addresses
+from oumi_core.run.own_params import OwnParams
 from oumi_core.types.completion import Completion, FinishReason
 from oumi_core.types.conversation import Conversation
 from oumi_core.types.failure import Failure, FailureKind
@@ -29,7 +31,8 @@ __all__ = ["Row", "classified"]
 class Row:
     """Answers rows for one run: asks the engine and judges what it says."""
 
-    def __init__(self, engine: Engine, plan: Plan) -> None:
+    def __init__(self, engine: Engine, plan: Plan, *, alike: bool = False) -> None:
+        """Make it; `alike` if all rows ask by this plan, whatever they bring."""
         self._engine = engine
         self._model = plan.model
         self._addresses = Addresses(engine, plan.model)
@@ -37,6 +40,8 @@ class Row:
         self._constraint = plan.constraint
         self._decoder = plan.decoder
         self._capabilities = engine.capabilities
+        make = functools.partial(Row, engine, alike=True)
+        self._own = None if alike else OwnParams(plan, engine.capabilities, make)
 
     def ask(
         self, index: int, conversation: Conversation, request: Request | None
@@ -73,8 +78,12 @@ class Row:
             raise _refused("the conversation has no messages")
         if not self._capabilities.images and _has_images(conversation):
             raise _refused("this engine takes no images")
-        # Most rows have no field that core does not know: the call would take 0.1 us.
-        model = self._addresses.model_of(conversation) if conversation.extra else self._model
+        model = self._model
+        if conversation.extra:  # most rows have none: each of these calls would take 0.1 us
+            own = None if self._own is None else self._own.row_for(conversation)
+            if own is not None:
+                return own.request(index, conversation)
+            model = self._addresses.model_of(conversation)
         request = _request(
             conversation,
             model,
@@ -91,6 +100,8 @@ class Row:
 
     def reasked(self, request: Request, completion: Completion) -> Request | None:
         """What the guided decoder sends after an answer that did not fit; None if it gives up."""
+        if (own := self._own_judge(request.conversation)) is not None:
+            return own.reasked(request, completion)
         verdict = self._decoder.check(completion) if self._decoder is not None else None
         if self._decoder is None or not isinstance(verdict, Fault):
             return None
@@ -106,6 +117,8 @@ class Row:
         """
         if not isinstance(completion, Completion):
             raise _no_completion(completion)
+        if conversation.extra and (own := self._own_judge(conversation)) is not None:
+            return own.judge(index, conversation, completion, latency)
         if completion.refusal is not None and self._generation.on_refused == "accept":
             completion = _refusal_as_answer(completion, completion.refusal)
         usage = completion.usage
@@ -122,6 +135,17 @@ class Row:
             metadata["constraint_checked"] = False
         replied = conversation.with_reply(completion.message, metadata)
         return _result(index, replied, completion, None, parsed, checked, 1, latency)
+
+    def max_new_tokens(self, conversation: Conversation) -> int:
+        """The most tokens that the answer to a row may have."""
+        if isinstance(conversation, Conversation):  # else it is refused before it is sent
+            own = self._own_judge(conversation)
+            if own is not None:
+                return own.max_new_tokens(conversation)
+        return self._generation.max_new_tokens
+
+    def _own_judge(self, conversation: Conversation) -> Row | None:
+        return None if self._own is None else self._own.judge_for(conversation)
 
     def _verdict(self, completion: Completion) -> tuple[Failure | None, object, bool | None]:
         if completion.refusal is not None:

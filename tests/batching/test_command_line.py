@@ -179,6 +179,41 @@ def test_files_of_openai_go_in_and_come_out(bench: Bench, config: str) -> None:
     assert (expired["custom_id"], expired["error"]["code"]) == ("r2", "batch_expired")
 
 
+def test_each_request_of_a_file_is_answered_locally_by_its_own_parameters(bench: Bench) -> None:
+    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "integer"}}}
+    requests = [
+        request("r/0", "one two three", max_tokens=2),
+        request("r 1", "one two three", stop="three", temperature=0.7),
+        request("r2", "one two three", store=True),
+    ]
+    name = write(bench, "requests.jsonl", *requests)
+    submit = ("submit", "--engine", "echo", "--input_path", name, "--format", "openai-batch")
+    out = ("--output_path", "out.jsonl", "--format", "openai-batch")
+    batch_id = oumi(bench, *submit).strip()
+    oumi(bench, "wait", batch_id)
+    oumi(bench, "results", batch_id, *out)
+    choices = {
+        line["custom_id"]: line["response"]["body"]["choices"][0]
+        for line in rows_of(bench, "out.jsonl")
+    }
+    assert {name: one["message"]["content"] for name, one in choices.items()} == {
+        "r/0": "one two ",
+        "r 1": "one two ",
+        "r2": "one two three",
+    }
+    assert choices["r/0"]["finish_reason"] == "length"
+    strict = oumi(bench, *submit, "--on_unsupported", "error", code=2)
+    assert "requests.jsonl:3: body.store: this engine does not use it" in " ".join(strict.split())
+    write(bench, "requests.jsonl", *requests, request("r3", "one", response_format=wanted))
+    refused = " ".join(oumi(bench, *submit, code=2).split())
+    assert "requests.jsonl:4: body.response_format: " in refused
+    assert "does not enforce the constraint 'json'" in refused
+    write(bench, "requests.jsonl", request("r0", "a"), request("r1", "a", temperature="hot"))
+    assert "requests.jsonl:2: body.temperature: expected a number" in " ".join(
+        oumi(bench, *submit, code=2).split()
+    )
+
+
 def test_faults_of_openai_files_are_found_before_anything_is_sent(
     bench: Bench, config: str
 ) -> None:

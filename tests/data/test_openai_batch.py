@@ -1,4 +1,4 @@
-"""OpenAI's batch input files: read as conversations and overrides, or refused with all faults."""
+"""OpenAI's batch input files: read as rows that bring their bodies, or refused with all faults."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from oumi_core.configs import InferenceConfig
 from oumi_core.data.openai_batch import read_openai_batch
 from oumi_core.errors import DataError
+from oumi_core.types import Conversation
+from oumi_core.wire.given_body import given_body, row_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,41 +30,58 @@ def write(folder: Path, *rows: Any) -> Path:
     return path
 
 
-def test_rows_keep_their_ids_and_what_they_have_in_common_is_of_the_config(tmp_path: Path) -> None:
+def test_rows_keep_their_ids_and_bring_their_bodies_as_they_are(tmp_path: Path) -> None:
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
     wanted = {"type": "json_schema", "json_schema": {"schema": {"type": "object"}, "strict": True}}
     more = {"max_completion_tokens": 9, "temperature": 1, "stop": "END", "user": "me", "n": None}
+    parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "x"}}]
     rows = [
-        request(name, name, tools=[tool], response_format=wanted, **more) for name in ("b", "a")
+        request("b", "b", tools=[tool], response_format=wanted, **more),
+        request("a", "a", temperature=0.25, own={"deep": [1, 2.5, None]}),
+        request("c", "c", messages=[{"role": "user", "content": parts, "odd": 1}]),
     ]
     file = read_openai_batch(write(tmp_path, *rows))
-    assert [row.conversation_id for row in file.rows()] == ["b", "a"]
-    assert [row[0].text for row in file.rows()] == ["b", "a"]
-    assert all(row.tools and row.tools[0].function.name == "look" for row in file.rows())
-    config = InferenceConfig.from_dict({}, file.overrides)
-    assert config.model is not None
-    assert config.generation is not None
-    assert config.model.model_name == "their-model"
-    generation = config.generation
-    assert (generation.max_new_tokens, generation.temperature) == (9, 1.0)
-    assert (generation.stop_strings, generation.extra_body) == (["END"], {"user": "me"})
-    assert generation.guided_decoding is not None
-    assert generation.guided_decoding.json == {"type": "object"}
-    assert generation.guided_decoding.strict
+    assert file.model == "their-model"
+    assert [row.conversation_id for row in file] == ["b", "a", "c"]
+    assert [row[0].text for row in file][:2] == ["b", "a"]
+    assert [given_body(row) for row in file] == [row["body"] for row in rows]
+    again = [Conversation.from_json(row.to_json()) for row in file]
+    assert [given_body(row) for row in again] == [row["body"] for row in rows]
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=8).filter(lambda name: name not in {"messages", "tools"}),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
+            max_leaves=8,
+        ),
+        max_size=5,
+    )
+)
+def test_whatever_a_body_holds_comes_back(fields: dict[str, Any]) -> None:
+    body = {**fields, "messages": [{"role": "user", "content": "a"}]}
+    assert given_body(Conversation.from_json(row_of(body, "r").to_json())) == body
 
 
 def test_blank_lines_do_no_harm(tmp_path: Path) -> None:
     path = write(tmp_path, request("a", "x"))
     path.write_text(f"\n{path.read_text()}\n\n")
-    assert len(list(read_openai_batch(path).rows())) == 1
+    assert len(list(read_openai_batch(path))) == 1
 
 
 @pytest.mark.parametrize(
     ("second", "fault"),
     [
         (request("r0", "b"), ":2: custom_id: 'r0' is that of line 1"),
-        (request("r1", "b", model="other"), ":2: body.model: differs"),
-        (request("r1", "b", temperature=1), ":2: body.temperature: differs"),
+        (request("r1", "b", model="other"), ":2: body.model: 'other' is not 'their-model'"),
+        (request("r1", "b", model=7), ":2: body.model: int is no text"),
+        (
+            request("r1", "b", messages=[{"role": "me", "content": "a"}]),
+            ":2: body.messages[0].role",
+        ),
+        ({**request("r1", "b"), "method": "GET"}, ":2: method: 'GET' is not POST"),
         (request("r1", "b", stream=True), ":2: body.stream"),
         (request("", "b"), ":2: custom_id: missing"),
         ({**request("r1", "b"), "url": "/v1/embeddings"}, ":2: url: '/v1/embeddings' is not"),

@@ -15,7 +15,8 @@ from oumi_core.configs import (
     ModelParams,
     RemoteParams,
 )
-from oumi_core.errors import RunStopped
+from oumi_core.data.openai_batch import read_openai_batch
+from oumi_core.errors import ConfigError, RunStopped
 from oumi_core.testing import FaultServer, completion, error, raw, too_many
 from oumi_core.types.conversation import Conversation, Message, Role
 from oumi_core.types.failure import FailureKind
@@ -321,3 +322,95 @@ def test_a_batch_for_which_the_provider_had_no_room_can_be_sent_again_whole() ->
         engine.resubmit_batch(batch_id)
         answers = [row.messages[-1].content for row in engine.get_batch_results(batch_id)]
     assert answers == ["a!", "b!"]
+
+
+BOOK_FORMAT = {
+    "type": "json_schema",
+    "json_schema": {"name": "book", "schema": BOOK, "strict": False},
+}
+
+
+def given_file(folder: Path, *bodies: dict[str, Any]) -> Path:
+    """An OpenAI batch file whose requests hold these bodies, named `id 0`, `id 1` and so on."""
+    path = folder / "requests.jsonl"
+    lines = (
+        {"custom_id": f"id {at}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+        for at, body in enumerate(bodies)
+    )
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return path
+
+
+def asking_body(content: Any, **fields: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": content}]
+    return {"model": "gpt-4o-mini", "messages": messages, **fields}
+
+
+def test_the_bodies_of_a_file_are_sent_as_they_are_and_its_ids_come_back(tmp_path: Path) -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://x.example/a.png", "detail": "low"}}
+    bodies = [
+        asking_body("a"),
+        asking_body("b", temperature=3, max_tokens=7, stop="END", n=2, seed=None),
+        asking_body("c", response_format=BOOK_FORMAT, service_tier="flex", own={"deep": [1, {}]}),
+        asking_body(
+            [{"type": "text", "text": "d"}, image], tools=[WEATHER.to_dict()], tool_choice="none"
+        ),
+        asking_body("e", response_format=BOOK_FORMAT),
+    ]
+    book = '{"title": "Emma", "pages": 5}'
+    provider = Provider(
+        output=[text(3, "d!"), text(0, "a!"), text(2, book), text(1, "b!"), text(4, '{"title": 7}')]
+    )
+    out = tmp_path / "out.jsonl"
+    file = read_openai_batch(given_file(tmp_path, *bodies))
+    with FaultServer(then=provider) as server, made(server.url) as engine:
+        batch_id = engine.infer_batch(file)
+        assert engine.wait_batch(batch_id).outcomes == {"ok": 4, "failed": 1}
+        results = engine.get_batch_results_partial(batch_id, list(file)).results
+        engine.write_batch_results(batch_id, out, form="openai-batch")
+    assert provider.bodies == bodies
+    assert [result.text for result in results] == ["a!", "b!", book, "d!", '{"title": 7}']
+    assert (results[2].parsed, results[2].checked) == ({"title": "Emma", "pages": 5}, True)
+    assert results[4].error is not None
+    assert results[4].error.kind is FailureKind.INVALID_OUTPUT
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["custom_id"] for line in written] == ["id 0", "id 1", "id 2", "id 3"]
+    (failed,) = (tmp_path / "out.jsonl.failed.jsonl").read_text().splitlines()
+    assert json.loads(failed)["custom_id"] == "id 4"
+
+
+def test_the_model_of_the_config_is_that_of_all_requests(tmp_path: Path) -> None:
+    provider = Provider(output=[text(0, "a!")])
+    file = read_openai_batch(given_file(tmp_path, {**asking_body("a"), "model": "another"}))
+    with FaultServer(then=provider) as server, made(server.url) as engine:
+        engine.wait_batch(engine.infer_batch(file))
+    assert provider.bodies == [asking_body("a")]
+
+
+def test_what_a_config_would_add_to_the_requests_of_a_file_is_said_or_refused(
+    tmp_path: Path,
+) -> None:
+    file = read_openai_batch(given_file(tmp_path, asking_body("a")))
+    warm = InferenceConfig(generation=GenerationParams(temperature=0.5))
+    provider = Provider(output=[text(0, "a!")])
+    with FaultServer(then=provider) as server, made(server.url) as engine:
+        with pytest.raises(ConfigError, match=r"generation\.temperature: not used"):
+            engine.infer_batch(file, attrs.evolve(warm, on_unsupported="error"))
+        with pytest.raises(ConfigError, match="say it in their response_format"):
+            engine.infer_batch(file, guided(choice=["a", "b"]))
+        with pytest.warns(UserWarning, match=r"generation\.temperature: not used"):
+            engine.infer_batch(file, warm)
+    assert provider.bodies == [asking_body("a")]
+    assert len(provider.batches) == 1
+
+
+def test_the_rest_of_a_file_is_sent_again_as_it_was(tmp_path: Path) -> None:
+    bodies = [asking_body("a", temperature=1), asking_body("b", top_p=0.5, own=1)]
+    provider = Provider(end={"status": "expired"}, output=[text(0, "a!")])
+    with FaultServer(then=provider) as server, made(server.url) as engine:
+        batch_id = engine.infer_batch(read_openai_batch(given_file(tmp_path, *bodies)))
+        engine.wait_batch(batch_id)
+        provider.end, provider.output = {"status": "completed"}, [text(0, "b!")]
+        engine.resubmit_batch(batch_id)
+        assert engine.wait_batch(batch_id).outcomes == {"ok": 2}
+    assert provider.bodies == [bodies[1]]

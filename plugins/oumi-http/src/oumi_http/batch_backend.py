@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from oumi_core.batching.backend import BatchBackend, BatchLimits
@@ -12,6 +12,7 @@ from oumi_core.batching.status import BatchStatus
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.wire import BatchLine, decode_batch_line, encode_batch_line
+from oumi_core.wire.given_body import given_body
 
 from oumi_http.answers import json_of
 from oumi_http.batch_answers import TOKEN, part_page, part_status, stored_id
@@ -60,6 +61,7 @@ class ChatBatches(BatchBackend):
     """
 
     # 200 MB are not said to be MB or MiB, and the file is not all that is sent.
+    as_given: ClassVar[bool] = True
     limits: BatchLimits = BatchLimits(max_requests=50_000, max_bytes=190_000_000)
 
     def __init__(
@@ -76,8 +78,15 @@ class ChatBatches(BatchBackend):
         self._model = model
 
     def line(self, custom_id: str, request: Request) -> bytes:
-        """A line with the body that the engine would send; see `BatchBackend.line`."""
-        body = self._engine.whole_body(request)
+        """A line with the body that the engine would send; see `BatchBackend.line`.
+
+        A row that brings its body is sent that, of the model that the batch is for.
+        """
+        body = given_body(request.conversation) if request.conversation.extra else None
+        if body is None:
+            body = self._engine.whole_body(request)
+        else:
+            body["model"] = request.model.model_name
         if self._model is not None:
             body["model"] = self._model
         return encode_batch_line(custom_id, body, self._endpoint)
