@@ -46,10 +46,13 @@ class BatchLimits:
         max_requests: the most lines; None for any number.
         max_bytes: the most bytes of the file; None for any number. A line that is longer than
             this fits into no part, and its row fails before anything is sent.
+        enqueued_tokens: the most prompt tokens that may wait at the provider at once, in parts that
+            are not at their end; None if nobody knows. Core estimates them.
     """
 
     max_requests: int | None = None
     max_bytes: int | None = None
+    enqueued_tokens: int | None = None
 
 
 @attrs.frozen

@@ -25,6 +25,7 @@ from oumi_core.batching.manifest import Manifest
 from oumi_core.batching.online import answer_online
 from oumi_core.batching.outcome import Outcome
 from oumi_core.batching.patience import Patience
+from oumi_core.batching.quota import quota_of
 from oumi_core.batching.records import Facts
 from oumi_core.batching.results import BatchResult, read_results
 from oumi_core.batching.sending import find_sent, send_parts
@@ -149,14 +150,16 @@ class Batches:
                     lambda given_up: write_batch(folder, facts, builder, rows, given_up)
                 )
                 batch = await asyncio.to_thread(self.store.unsent_twin, folder, facts)
+                quota = quota_of(plan, batching, backend)
                 if batch is not None:
-                    await self._send(batch, backend, patience)
+                    async with self._alone(batch):
+                        whole = await self._send(batch, backend, patience, quota)
                 else:
                     batch = await asyncio.to_thread(self.store.publish, folder)
-                    await self._send_locked(batch, backend, patience)
+                    whole = await self._send(batch, backend, patience, quota)
             # Last of all, when nothing is left that may fail or take its time: who dies before has
             # not learned the id, and learns it by the same call.
-            await asyncio.to_thread(self.store.sent, batch)
+            await asyncio.to_thread(self.store.sent, batch, whole=whole)
             return batch.name
 
     def _batching_of(self, config: InferenceConfig, plan: Plan) -> str:
@@ -192,7 +195,7 @@ class Batches:
             batch_id,
             ask,
             backend.line,
-            backend.limits,
+            attrs.evolve(backend.limits, enqueued_tokens=quota_of(plan, batching, backend)),
             folder,
             first_number=first,
             round_number=round_number,
@@ -208,14 +211,12 @@ class Batches:
             plan, None if asks_no_server else lambda: self._found.cls(plan.engine_config)
         )
 
-    async def _send(self, folder: Path, backend: BatchBackend, patience: Patience) -> None:
-        async with self._alone(folder):
-            await self._send_locked(folder, backend, patience)
-
-    async def _send_locked(self, folder: Path, backend: BatchBackend, patience: Patience) -> None:
+    async def _send(
+        self, folder: Path, backend: BatchBackend, patience: Patience, quota: int | None
+    ) -> bool:
         manifest = await asyncio.to_thread(Manifest, folder)
         try:
-            await send_parts(manifest, backend, patience)
+            return await send_parts(manifest, backend, patience, quota)
         finally:
             await asyncio.to_thread(manifest.close)
 
@@ -277,6 +278,8 @@ class Batches:
     async def look(self, batch: OpenBatch, *, send: bool = False) -> BatchInfo:
         """How far a batch is; with `send`, what a process that died left unsent is sent first.
 
+        Parts that wait for room at the provider are sent as far as there is room now.
+
         Raises:
             EngineError, RunStopped: the backend cannot be asked.
         """
@@ -286,12 +289,21 @@ class Batches:
         if await asyncio.to_thread(self.store.is_unsent, folder):
             async with in_thread(self.store.locked(folder)) as free:
                 if free and send:
-                    await send_parts(batch.manifest, batch.backend, batch.patience)
-                    await asyncio.to_thread(self.store.sent, folder)
+                    await self._send_on(batch)
                 elif free:
                     await find_sent(batch.manifest, batch.backend, batch.patience)
         await batch.fetching.look()
+        if await asyncio.to_thread(self.store.waits, folder):
+            async with in_thread(self.store.locked(folder)) as free:
+                if free:
+                    await self._send_on(batch)
         return await asyncio.to_thread(info_of, batch.manifest)
+
+    async def _send_on(self, batch: OpenBatch) -> None:
+        manifest = batch.manifest
+        quota = quota_of(batch.plan, batch.batching, batch.backend)
+        whole = await send_parts(manifest, batch.backend, batch.patience, quota)
+        await asyncio.to_thread(self.store.sent, manifest.folder, whole=whole)
 
     async def wait(self, batch: OpenBatch, seconds: float | None, watch: Watch | None) -> BatchInfo:
         """Look at a batch until it is at its end, and fetch its results then.
@@ -420,8 +432,7 @@ class Batches:
         )
         await asyncio.to_thread(self.store.unsend, manifest.folder)
         await asyncio.to_thread(rebuild, manifest, builder)
-        await send_parts(manifest, batch.backend, batch.patience)
-        await asyncio.to_thread(self.store.sent, manifest.folder)
+        await self._send_on(batch)
 
     @contextlib.asynccontextmanager
     async def _alone(self, folder: Path) -> AsyncIterator[None]:

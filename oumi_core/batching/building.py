@@ -8,6 +8,7 @@ import secrets
 from typing import IO, TYPE_CHECKING, Final
 
 from oumi_core.batching.manifest import part_path
+from oumi_core.batching.quota import BYTES_A_TOKEN
 from oumi_core.batching.records import PartRecord, Span
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
@@ -78,6 +79,9 @@ class Builder:
         self._line = line
         self._most_bytes = math.inf if limits.max_bytes is None else limits.max_bytes
         self._most_requests = math.inf if limits.max_requests is None else limits.max_requests
+        quota = limits.enqueued_tokens
+        room = math.inf if quota is None else quota * BYTES_A_TOKEN
+        self._full = min(self._most_bytes, room)
         self._folder = folder
         self._number = first_number - 1
         self._round = round_number
@@ -103,7 +107,7 @@ class Builder:
         if (
             self._file is None
             or self._requests >= self._most_requests
-            or self._size + size > self._most_bytes
+            or self._size + size > self._full
         ):
             self._next_part()
         assert self._file is not None  # noqa: S101 - there is one now

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from oumi_core.batching.backend import Part
 from oumi_core.batching.manifest import explained, part_path
 from oumi_core.batching.patience import may_have_arrived
+from oumi_core.batching.quota import has_room
 from oumi_core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -30,8 +31,19 @@ So much, since clocks go wrong by a time zone, and to look too far back costs on
 """
 
 
-async def send_parts(manifest: Manifest, backend: BatchBackend, patience: Patience) -> None:
-    """Send every part that was not sent yet.
+async def send_parts(
+    manifest: Manifest, backend: BatchBackend, patience: Patience, quota: int | None
+) -> bool:
+    """Send the parts that were not sent yet, in order, as far as the quota has room for them.
+
+    Args:
+        manifest: the batch.
+        backend: what carries it.
+        patience: makes the calls.
+        quota: as `quota_of` gives it.
+
+    Returns:
+        True if none is left.
 
     Raises:
         EngineError: one is refused; those before it are sent.
@@ -40,8 +52,11 @@ async def send_parts(manifest: Manifest, backend: BatchBackend, patience: Patien
     await find_sent(manifest, backend, patience)
     for part in await asyncio.to_thread(manifest.parts):
         if part.handle is None and not part.is_terminal:
+            if not has_room(quota, await asyncio.to_thread(manifest.parts), part):
+                return False
             sending = await asyncio.to_thread(_Sending, manifest, backend, patience, part)
             await sending.send()
+    return True
 
 
 async def find_sent(manifest: Manifest, backend: BatchBackend, patience: Patience) -> None:

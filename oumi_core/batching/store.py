@@ -33,6 +33,7 @@ __all__ = ["BatchStore"]
 
 _BUILDING: Final = ".building-"
 _UNSENT: Final = "unsent"
+_WAITING: Final = "waiting"
 _LOCK: Final = "lock"
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 """What a folder of a batch can be called: no way out of the folder of all of them."""
@@ -129,9 +130,17 @@ class BatchStore:
         """A batch has parts that still have to be sent, or nobody knows its id yet."""
         (folder / _UNSENT).touch(0o600)
 
-    def sent(self, folder: Path) -> None:
-        """A batch has been sent to its end, and its id is known."""
+    def sent(self, folder: Path, *, whole: bool = True) -> None:
+        """A batch has been sent, and its id is known; if not `whole`, parts wait for room."""
+        if whole:
+            (folder / _WAITING).unlink(missing_ok=True)
+        else:
+            (folder / _WAITING).touch(0o600)
         (folder / _UNSENT).unlink(missing_ok=True)
+
+    def waits(self, folder: Path) -> bool:
+        """True if parts of a batch wait until the provider has room for them."""
+        return (folder / _WAITING).exists()
 
     def is_unsent(self, folder: Path) -> bool:
         """True if a part of a batch still has to be sent."""

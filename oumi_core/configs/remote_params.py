@@ -56,6 +56,9 @@ class RemoteParams(Params):
         politeness_policy: P seconds, at least 0: after an error a worker waits at least P, and
             at most `num_workers` requests start in any P seconds; default 0, neither.
         batch_completion_window: the time in which a provider's batch must end; default `24h`.
+        batch_enqueued_tokens: the most prompt tokens of a batch that may wait at the provider at
+            once, at least 1; default: the engine's own, if it knows one. They are estimated, at
+            four bytes each.
         use_adaptive_concurrency: find how many requests at once and a second the server bears,
             from its answers; default true.
         retry_policy: what decides what follows a failure: `standard` (the default), `none`, or
@@ -84,6 +87,7 @@ class RemoteParams(Params):
     output_tokens_per_minute: int | None = param(optional(integer(1)), None)
     politeness_policy: float = param(number(0), 0.0)
     batch_completion_window: str = param(text(), "24h")
+    batch_enqueued_tokens: int | None = param(optional(integer(1)), None)
     use_adaptive_concurrency: bool = param(boolean(), default=True)
     retry_policy: str = param(text(), "standard")
     row_deadline: float | None = param(optional(number(above=0)), 3600.0)

@@ -203,7 +203,10 @@ class ShelfEngine(Engine):
         self._folder = Path(arguments["folder"])
         self._shelf = Shelf(
             self._folder,
-            BatchLimits(arguments.get("max_requests"), arguments.get("max_bytes")),
+            BatchLimits(
+                *(arguments.get("max_requests"), arguments.get("max_bytes")),
+                arguments.get("enqueued_tokens"),
+            ),
         )
 
     async def complete(self, request: Request) -> Completion:
