@@ -5,6 +5,7 @@ are calls of `oumi_core.InferenceEngine`.
 """
 
 from oumi_core.batching.backend import BatchBackend, Batching, BatchJob, BatchLimits, Part
+from oumi_core.batching.leave import next_request
 from oumi_core.batching.status import (
     BatchError,
     BatchInfo,
@@ -28,4 +29,5 @@ __all__ = [
     "PartStatus",
     "RequestCounts",
     "as_status",
+    "next_request",
 ]

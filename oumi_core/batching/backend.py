@@ -88,7 +88,8 @@ class BatchBackend(ABC):
     Coroutines run on the private loop: a blocking call in them stops everything, so hand it to
     `asyncio.to_thread`. Each is sent once: core tries again what may pass by itself
     (`EngineError` with a failure that is retryable), and waits as long as a failure's
-    `retry_after` says.
+    `retry_after` says. Where a call sends more than one request to a server, it awaits
+    `next_request` before each of the others, so that the limits of the config hold.
 
     Attributes:
         limits: what fits into one part.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 
+from oumi_core.batching.leave import given_by
 from oumi_core.errors import EngineError, OumiError, RunStopped
 from oumi_core.run.governor import Wish
 from oumi_core.run.governors import governor_of
@@ -46,8 +47,9 @@ def may_have_arrived(failure: Failure) -> bool:
 class Patience:
     """Makes calls, and makes them again.
 
-    Each call counts for one request of `requests_per_minute`, together with the rows of runs that
-    ask the same server, and waits with them where the server says how long to wait.
+    Each request counts for `requests_per_minute`: the first of a call, and every other for which a
+    backend asks by `next_request`. They count together with the rows of runs that ask the same
+    server, and wait with them where the server says how long to wait.
 
     Args:
         plan: how the server is to be treated.
@@ -119,9 +121,14 @@ class Patience:
             scope = self._engine().limit_scope(self._plan.model)
             governor = self._governor = governor_of(scope)
             governor.count(limits)
+
+        async def leave() -> None:
+            governor.end(await governor.admit(wish), None, None)
+
         ticket = await governor.admit(wish)
         try:
-            made = await make()
+            with given_by(leave):
+                made = await make()
         except EngineError as error:
             governor.end(ticket, None, error.failure)
             raise

@@ -9,6 +9,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from oumi_core.batching.backend import Part
+from oumi_core.batching.leave import next_request
 from oumi_core.batching.manifest import explained, part_path
 from oumi_core.batching.patience import may_have_arrived
 from oumi_core.batching.quota import has_room
@@ -172,6 +173,7 @@ class _Sending:
             found = await _handles(self._backend, {token}, since)
             if token in found:
                 return found[token]
+            await next_request()
         try:
             return await self._backend.submit(self._part, uploaded)
         except EngineError as error:

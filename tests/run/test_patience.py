@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from oumi_core.batching import next_request
 from oumi_core.batching.patience import Patience
 from oumi_core.configs import InferenceConfig, ModelParams, RemoteParams
 from oumi_core.errors import EngineError, RunStopped
@@ -54,6 +55,25 @@ def test_no_more_calls_are_made_in_a_minute_than_a_run_may_make(virtual: Any) ->
     assert (first, second) == (0.0, 0.0)
     assert third >= 60.0
     assert fourth < third + 60.0
+
+
+def test_each_request_of_a_call_counts(virtual: Any) -> None:
+    async def scene() -> list[float]:
+        at: list[float] = []
+
+        async def three_requests() -> None:
+            for number in range(3):
+                if number:
+                    await next_request()
+                at.append(asyncio.get_running_loop().time())
+
+        await patience(requests_per_minute=2).call(three_requests)
+        await next_request()  # of no call: waits for nothing
+        return at
+
+    first, second, third = virtual(scene())
+    assert (first, second) == (0.0, 0.0)
+    assert third >= 60.0
 
 
 def test_a_retry_counts_as_a_call(virtual: Any) -> None:

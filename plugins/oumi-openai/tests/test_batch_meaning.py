@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -414,3 +415,26 @@ def test_the_rest_of_a_file_is_sent_again_as_it_was(tmp_path: Path) -> None:
         engine.resubmit_batch(batch_id)
         assert engine.wait_batch(batch_id).outcomes == {"ok": 2}
     assert provider.bodies == [bodies[1]]
+
+
+@pytest.mark.parametrize(("limit", "last"), [(2, "/v1/files/file-in"), (4, "/v1/batches/batch_0")])
+def test_each_request_counts_for_the_limit_of_the_config(limit: int, last: str) -> None:
+    async def work(server: FaultServer) -> None:
+        async with made(server.url, requests_per_minute=limit) as engine:
+            task = asyncio.ensure_future(send_and_fetch(engine))
+            while len(server.requests) < limit:  # noqa: ASYNC110 - the server knows no loop
+                await asyncio.sleep(0.01)
+            # The next one has to wait for a minute.
+            done, _ = await asyncio.wait([task], timeout=0.5)
+            assert not done
+            task.cancel()
+
+    async def send_and_fetch(engine: InferenceEngine) -> None:
+        batch_id = await engine.ainfer_batch(asking("a"))
+        await engine.aget_batch_results_partial(batch_id)
+
+    provider = Provider(output=[text(0, "a!")])
+    with FaultServer(then=provider) as server:
+        asyncio.run(work(server))
+    assert len(server.requests) == limit
+    assert server.requests[-1].path == last

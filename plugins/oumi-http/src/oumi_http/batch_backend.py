@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from oumi_core.batching.backend import BatchBackend, BatchLimits
+from oumi_core.batching.leave import next_request
 from oumi_core.batching.status import BatchStatus
 from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
@@ -102,8 +103,10 @@ class ChatBatches(BatchBackend):
         """Start a batch of the stored file, once the server can use that; its id."""
         if uploaded is None:
             uploaded = await self.upload(part)
+            await next_request()
         async with self._open() as api:
             await self._ready(api, uploaded)
+            await next_request()
             answer = await api.create(
                 {
                     "input_file_id": uploaded,
@@ -138,6 +141,7 @@ class ChatBatches(BatchBackend):
                         Failure(FailureKind.TRANSIENT, f"the server's check of a file is {state}")
                     )
             await asyncio.sleep(wait)
+            await next_request()
 
     async def status(self, handle: str) -> PartStatus:
         """Where a batch stands."""
@@ -148,9 +152,10 @@ class ChatBatches(BatchBackend):
         self, part: PartStatus, constraint: Constraint | None
     ) -> AsyncGenerator[BatchLine, None]:
         """The lines of both files, each file from when it is here whole."""
-        for file_id in (part.output_file_id, part.error_file_id):
-            if file_id is None:
-                continue
+        files = [name for name in (part.output_file_id, part.error_file_id) if name is not None]
+        for file_id in files:
+            if file_id is not files[0]:
+                await next_request()
             with await asyncio.to_thread(tempfile.TemporaryFile) as file:
                 async with self._open() as api:
                     await download(api, file_id, file)
@@ -175,6 +180,7 @@ class ChatBatches(BatchBackend):
             except EngineError as error:
                 if error.failure.status not in _ENDED:
                     raise
+                await next_request()
                 part = part_status(json_of(await api.batch(handle)))
                 if not part.is_terminal and part.status is not BatchStatus.CANCELLING:
                     raise
@@ -192,6 +198,7 @@ class ChatBatches(BatchBackend):
             if after is None or after in seen:  # a server that knows no `after` would never end
                 return
             seen.add(after)
+            await next_request()
 
 
 def _state(said: Any) -> str:
