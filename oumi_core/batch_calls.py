@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from oumi_core.batching.batches import Batches, OpenBatch
+    from oumi_core.batching.batches import Batches
     from oumi_core.batching.export import Form
+    from oumi_core.batching.open_batch import OpenBatch
     from oumi_core.batching.results import BatchResult
     from oumi_core.batching.status import BatchInfo, BatchListResponse
     from oumi_core.configs import InferenceConfig
@@ -57,11 +58,11 @@ class BatchCalls(ABC):
 
     @asynccontextmanager
     async def _opened(
-        self, batch_id: str, config: InferenceConfig | None, *, to_read: bool = False
+        self, batch_id: str, config: InferenceConfig | None, **what_for: bool
     ) -> AsyncIterator[tuple[Batches, OpenBatch]]:
         batches = self._batches
         effective = self._effective(config)
-        async with batches.opened(batch_id, effective, to_read=to_read) as batch:
+        async with batches.opened(batch_id, effective, **what_for) as batch:
             yield batches, batch
 
     # Submitting.
@@ -406,18 +407,22 @@ class BatchCalls(ABC):
     def forget_batch(self, batch_id: str, inference_config: InferenceConfig | None = None) -> None:
         """Remove a batch that is at its end from this machine, its results too.
 
-        What a provider keeps of it stays there.
+        What a provider keeps of it stays there. No key is needed once all its results are here.
 
         Raises:
             ConfigError: it is not at its end, or as `get_batch_status`.
         """
-        run_blocking(self._with_batch(batch_id, inference_config, _forget))
+        run_blocking(self._forget(batch_id, inference_config))
 
     async def aforget_batch(
         self, batch_id: str, inference_config: InferenceConfig | None = None
     ) -> None:
         """The awaitable twin of `forget_batch`."""
-        await run_async(self._with_batch(batch_id, inference_config, _forget))
+        await run_async(self._forget(batch_id, inference_config))
+
+    async def _forget(self, batch_id: str, config: InferenceConfig | None) -> None:
+        async with self._opened(batch_id, config, to_forget=True) as (batches, batch):
+            await batches.forget(batch)
 
     async def _with_batch(
         self,
@@ -431,7 +436,3 @@ class BatchCalls(ABC):
 
 async def _cancel(batches: Batches, batch: OpenBatch) -> BatchInfo:
     return await batches.cancel(batch)
-
-
-async def _forget(batches: Batches, batch: OpenBatch) -> None:
-    await batches.forget(batch)

@@ -224,10 +224,13 @@ class Batching(ABC):
         elsewhere: True if another process makes the engine, from the config of the job alone: core
             then refuses a config that holds a key, or what cannot be written down, and the
             requests it gives to `line` are the rows as they came, for a run that prepares them.
+        keeps: False if its backends keep nothing on this machine: they are then not asked to
+            `forget` a batch whose results are all here, so that this needs no key.
     """
 
     contract: ClassVar[int] = 1
     elsewhere: ClassVar[bool] = False
+    keeps: ClassVar[bool] = True
 
     @abstractmethod
     def opened(self, job: BatchJob) -> AbstractAsyncContextManager[BatchBackend]:

@@ -20,9 +20,10 @@ from oumi_core.batching.backend import BatchBackend, BatchJob
 from oumi_core.batching.building import Builder
 from oumi_core.batching.checks import check_elsewhere, check_given, say_what_is_not_held
 from oumi_core.batching.export import export
-from oumi_core.batching.fetching import Fetching, info_of
+from oumi_core.batching.fetching import info_of
 from oumi_core.batching.manifest import Manifest
 from oumi_core.batching.online import answer_online
+from oumi_core.batching.open_batch import OpenBatch
 from oumi_core.batching.outcome import Outcome
 from oumi_core.batching.patience import Patience
 from oumi_core.batching.quota import quota_of
@@ -59,45 +60,13 @@ if TYPE_CHECKING:
     Using = Callable[[Plan], AbstractAsyncContextManager[Engine]]
     Watch = Callable[[BatchInfo], object]
 
-__all__ = ["Batches", "OpenBatch"]
+__all__ = ["Batches"]
 
 _AUTO: Final = "auto"
 _LOCAL: Final = "local"
 _PROVIDER: Final = "provider"
 _SLOWER: Final = 1.5
 """Each look at a batch that is waited for comes so much later than the one before."""
-
-
-@attrs.frozen
-class OpenBatch:
-    """A batch that is being worked on.
-
-    Attributes:
-        manifest: the batch.
-        plan: the config of its submission, worked out.
-        batching: where it went.
-        judge: checks answers as a run does.
-        carrier: what carries it; None if all its results are here and nobody has to be asked.
-        patience: makes the calls.
-    """
-
-    manifest: Manifest
-    plan: Plan
-    batching: Batching
-    judge: Row
-    carrier: BatchBackend | None
-    patience: Patience
-
-    @property
-    def backend(self) -> BatchBackend:
-        """What carries it."""
-        assert self.carrier is not None  # noqa: S101 - who asks for it opened the batch for that
-        return self.carrier
-
-    @property
-    def fetching(self) -> Fetching:
-        """Asks how far it is, and for results."""
-        return Fetching(self.manifest, self.backend, self.patience, self.judge, self.plan.enforced)
 
 
 class Batches:
@@ -233,7 +202,12 @@ class Batches:
 
     @contextlib.asynccontextmanager
     async def opened(
-        self, batch_id: str, config: InferenceConfig, *, to_read: bool = False
+        self,
+        batch_id: str,
+        config: InferenceConfig,
+        *,
+        to_read: bool = False,
+        to_forget: bool = False,
     ) -> AsyncIterator[OpenBatch]:
         """A batch to work on.
 
@@ -242,6 +216,7 @@ class Batches:
             config: how the server is reached now, and arguments for the engine; all else is as it
                 was submitted.
             to_read: True for calls that need nobody, nor a key, once all its results are here.
+            to_forget: True for one that then needs only what is kept on this machine.
 
         Raises:
             ConfigError: there is no such batch, or it is another engine's.
@@ -263,7 +238,8 @@ class Batches:
             plan = make_plan(now, self._found, anew=False)
             job = self._job(batch_id, facts.batching, submitted, plan)
             batching = _batching_named(facts.batching)
-            is_here = to_read and await asyncio.to_thread(self._is_here, manifest)
+            may_be_alone = to_read or (to_forget and not batching.keeps)
+            is_here = may_be_alone and await asyncio.to_thread(self._is_here, manifest)
             opening = contextlib.nullcontext() if is_here else batching.opened(job)
             async with opening as carrier:
                 patience = self._patience(plan, batching)
@@ -301,8 +277,7 @@ class Batches:
 
     async def _send_on(self, batch: OpenBatch) -> None:
         manifest = batch.manifest
-        quota = quota_of(batch.plan, batch.batching, batch.backend)
-        whole = await send_parts(manifest, batch.backend, batch.patience, quota)
+        whole = await send_parts(manifest, batch.backend, batch.patience, batch.quota)
         await asyncio.to_thread(self.store.sent, manifest.folder, whole=whole)
 
     async def wait(self, batch: OpenBatch, seconds: float | None, watch: Watch | None) -> BatchInfo:
@@ -459,7 +434,7 @@ class Batches:
                 raise ConfigError(
                     f"batch {info.id} is not at its end ({info.status}); cancel it first"
                 )
-            for handle in info.part_handles:
+            for handle in info.part_handles if batch.carrier is not None else ():
                 await batch.patience.call(functools.partial(batch.backend.forget, handle))
             await asyncio.to_thread(self.store.forget, info.id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from oumi_core.batching.backend import Batching
 from oumi_core.errors import ConfigError
@@ -18,6 +18,8 @@ __all__ = ["ProviderBatching"]
 
 class ProviderBatching(Batching):
     """Hands out the backend that the engine declares."""
+
+    keeps: ClassVar[bool] = False
 
     @asynccontextmanager
     async def opened(self, job: BatchJob) -> AsyncIterator[BatchBackend]:

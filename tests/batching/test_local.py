@@ -198,6 +198,14 @@ def test_the_queue_is_private_to_the_user(bench: Bench, echo: InferenceEngine) -
             assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_forgetting_removes_the_job_from_the_queue(bench: Bench, echo: InferenceEngine) -> None:
+    batch_id = echo.infer_batch(asked("a"))
+    echo.wait_batch(batch_id)
+    assert list((bench.folder / "state").glob("local/*/*/job.json"))
+    echo.forget_batch(batch_id)
+    assert not list((bench.folder / "state").glob("local/*/*/job.json"))
+
+
 def test_several_processes_may_wait_for_one_batch(bench: Bench, echo: InferenceEngine) -> None:
     batch_id = echo.infer_batch(asked(*(f"{at}" for at in range(300))))
     program = f"""

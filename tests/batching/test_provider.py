@@ -400,7 +400,7 @@ def test_an_input_that_breaks_off_leaves_nothing_behind(bench: Bench) -> None:
     assert not list((bench.folder / "state" / "batches").iterdir())
 
 
-def test_what_is_here_is_shown_without_a_key_and_without_asking(bench: Bench) -> None:
+def test_what_is_here_is_shown_and_forgotten_without_a_key_and_without_asking(bench: Bench) -> None:
     submit = """
 import oumi_core as oumi
 from oumi_core.types import Conversation, Message, Role
@@ -420,8 +420,10 @@ with oumi.get_engine("shelf", model="demo") as engine:
     print(engine.get_batch_status("{batch_id}").outcomes, engine.wait_batch("{batch_id}").status)
     print(engine.get_batch_results("{batch_id}")[0][-1].text)
     print(engine.write_batch_results("{batch_id}", "out.jsonl").status)
+    engine.forget_batch("{batch_id}")
+    print(engine.list_batches().batches)
 """)
-    expected = ["{'ok': 1} completed", "re: a", "completed"]
+    expected = ["{'ok': 1} completed", "re: a", "completed", "()"]
     assert shown.stdout.splitlines() == expected, submitted.stderr + shown.stderr
     assert (bench.server / "calls").read_text() == calls
 
