@@ -68,14 +68,19 @@ class BatchCalls(ABC):
     # Submitting.
 
     def infer_batch(
-        self, conversations: Given = None, inference_config: InferenceConfig | None = None
+        self,
+        conversations: Given = None,
+        inference_config: InferenceConfig | None = None,
+        *,
+        on_id: Callable[[str], object] | None = None,
     ) -> str:
         """Send conversations as a batch, and do not wait for the answers.
 
         They are read one by one, so that memory does not grow with them, and split into as few
         parts as the provider's limits allow. What is sent is on disk before anything is sent: if
         this process dies before it has the id, the same call goes on with the same batch, whatever
-        was sent of it. Once a call has given an id, the same call makes another batch.
+        was sent of it. Once a call has given an id, the same call makes another batch: who must not
+        lose the id whenever the process dies writes it down in `on_id`.
 
         Args:
             conversations: the rows, or the path of a JSONL file of them; None for the config's
@@ -83,6 +88,8 @@ class BatchCalls(ABC):
             inference_config: laid over the engine's own config. `batching` says where the batch
                 goes: `provider`, `local`, a plugin's name, or `auto` (the provider's batch API if
                 there is one, else `local`), which is the default.
+            on_id: called in a thread with the id, when all is sent. Until it returns, the same call
+                in a later process gives the same id; what it raises, this call raises.
 
         Returns:
             The batch's id.
@@ -91,18 +98,24 @@ class BatchCalls(ABC):
             ConfigError, DataError, PluginError: nothing was sent.
             EngineError, RunStopped: the batch was not sent to its end; the same call goes on.
         """
-        return run_blocking(self._infer_batch(conversations, inference_config))
+        return run_blocking(self._infer_batch(conversations, inference_config, on_id))
 
     async def ainfer_batch(
-        self, conversations: Given = None, inference_config: InferenceConfig | None = None
+        self,
+        conversations: Given = None,
+        inference_config: InferenceConfig | None = None,
+        *,
+        on_id: Callable[[str], object] | None = None,
     ) -> str:
         """The awaitable twin of `infer_batch`."""
-        return await run_async(self._infer_batch(conversations, inference_config))
+        return await run_async(self._infer_batch(conversations, inference_config, on_id))
 
-    async def _infer_batch(self, given: Given, config: InferenceConfig | None) -> str:
+    async def _infer_batch(
+        self, given: Given, config: InferenceConfig | None, on_id: Callable[[str], object] | None
+    ) -> str:
         effective = self._effective(config)
         source = Source.of(effective.input_path if given is None else given)
-        return await self._batches.submit(effective, source)
+        return await self._batches.submit(effective, source, on_id)
 
     # Watching.
 

@@ -85,11 +85,18 @@ class Batches:
 
     # Submitting.
 
-    async def submit(self, config: InferenceConfig, source: Source) -> str:
+    async def submit(
+        self, config: InferenceConfig, source: Source, on_id: Callable[[str], object] | None = None
+    ) -> str:
         """Send rows as a batch; its id.
 
         If a process died before it gave an id away, that batch goes on when the same is submitted
         again. Once the id is given away, the same is another batch.
+
+        Args:
+            config: the effective config.
+            source: the rows.
+            on_id: takes the id, in a thread, when all is sent; it is given away when that returns.
 
         Raises:
             ConfigError, DataError: nothing was sent.
@@ -126,8 +133,10 @@ class Batches:
                 else:
                     batch = await asyncio.to_thread(self.store.publish, folder)
                     whole = await self._send(batch, backend, patience, quota)
-            # Last of all, when nothing is left that may fail or take its time: who dies before has
-            # not learned the id, and learns it by the same call.
+            # Last of all, when nothing is left that may fail or take its time: who dies before may
+            # not have learned the id, and learns it by the same call.
+            if on_id is not None:
+                await asyncio.to_thread(on_id, batch.name)
             await asyncio.to_thread(self.store.sent, batch, whole=whole)
             return batch.name
 

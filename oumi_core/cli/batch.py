@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -113,10 +114,13 @@ def submit(  # noqa: PLR0917 - one parameter an option, which click passes by na
     if file is not None and file.model is not None:
         config = _config(config_path, [("model.model_name", file.model), *overrides])
     with standard_input() if piped else nullcontext() as lines, get_engine(config=config) as made:
-        batch_id = made.infer_batch(lines if file is None else file)
-        # Without a look at the server: the id has to come out whatever that says.
-        click.echo(json.dumps(_as_last_seen(batch_id).to_dict()) if as_json else batch_id)
+        made.infer_batch(lines if file is None else file, on_id=partial(_print_id, as_json=as_json))
     return ExitCode.OK
+
+
+def _print_id(batch_id: str, *, as_json: bool) -> None:
+    # Without a look at the server: the id has to come out whatever that says.
+    click.echo(json.dumps(_as_last_seen(batch_id).to_dict()) if as_json else batch_id)
 
 
 def _as_last_seen(batch_id: str) -> BatchInfo:

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,6 +70,61 @@ with oumi.get_engine("shelf", model="demo", **arguments) as engine:
     done = bench.python(submit)
     assert done.stdout.startswith("batch-"), done.stderr
     assert list((bench.folder / "state" / "shelf" / "batches").iterdir()) == sent
+
+
+ON_ID = """
+import os, signal
+import oumi_core as oumi
+from oumi_core.types import Conversation, Message, Role
+
+def keep(batch_id):
+    print(batch_id, flush=True)
+    if "DIE" in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "FAIL" in os.environ:
+        raise OSError("the disk is full")
+
+with oumi.get_engine("shelf", model="demo", engine_args={"folder": "server"}) as engine:
+    engine.infer_batch([Conversation([Message(Role.USER, "a")])], on_id=keep)
+"""
+
+
+@pytest.mark.parametrize("how", ["DIE", "FAIL"])
+def test_an_id_that_was_not_surely_kept_comes_again_and_one_that_was_does_not(
+    bench: Bench, how: str
+) -> None:
+    died = bench.python(ON_ID, **{how: "1"})
+    assert died.returncode == (-signal.SIGKILL if how == "DIE" else 1)
+    again, other = bench.python(ON_ID), bench.python(ON_ID)
+    assert again.stdout == died.stdout
+    assert other.stdout.startswith("batch-")
+    assert other.stdout != died.stdout
+    assert len(bench.batches()) == 2
+
+
+def test_the_command_has_printed_the_id_before_the_batch_counts_as_known(bench: Bench) -> None:
+    config = bench.folder / "config.yaml"
+    config.write_text("engine: shelf\nmodel: {model_name: demo}\nengine_args: {folder: server}\n")
+    (bench.folder / "in.jsonl").write_text('{"prompt": "a"}\n')
+    submit = [f"{sysconfig.get_path('scripts')}/oumi", "batch", "submit"]
+    submit += ["-c", "config.yaml", "--input_path", "in.jsonl"]
+    with Path("/dev/full").open("wb") as full:
+        failed = subprocess.run(
+            submit,
+            env=bench.environ,
+            cwd=bench.folder,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert failed.returncode != 0
+    known = bench.batches()
+    assert len(known) == 1
+    done = subprocess.run(
+        submit, env=bench.environ, cwd=bench.folder, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("batch-")
+    assert bench.batches() == known
 
 
 def test_the_same_call_makes_another_batch_once_it_has_given_an_id(bench: Bench) -> None:
