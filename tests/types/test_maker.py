@@ -12,7 +12,7 @@ from oumi_core.configs import GenerationParams, ModelParams
 from oumi_core.engine import Request
 from oumi_core.types.completion import Usage
 from oumi_core.types.conversation import Conversation, Message, Role
-from oumi_core.types.maker import maker_of
+from oumi_core.types.maker import maker_of, unlocked
 from oumi_core.types.result import Result
 
 ROW = Conversation([Message(Role.USER, "What is 2+2?")])
@@ -92,3 +92,13 @@ class Finishing:
 def test_a_class_whose_constructor_does_more_is_refused(kind: type) -> None:
     with pytest.raises(TypeError, match=kind.__name__):
         maker_of(kind)
+
+
+def test_an_unlocked_instance_becomes_one_of_its_class() -> None:
+    draft = object.__new__(unlocked(Finishing))
+    draft.value = 3
+    draft.__class__ = Finishing
+
+    assert draft == Finishing(3)
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        draft.value = 4

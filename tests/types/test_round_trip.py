@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,7 +125,8 @@ def test_its_json_and_its_dict_say_the_same_on_one_line(conversation: Conversati
 def test_the_short_way_in_makes_the_same_message_as_the_constructor(text: str, role: Role) -> None:
     message = Message.from_dict({"role": role.value, "content": text})
     assert message == Message(role, text)
-    assert vars(message) == vars(Message(role, text))
+    assert type(message) is Message
+    assert attrs.asdict(message) == attrs.asdict(Message(role, text))
 
 
 @given(json_values)
