@@ -438,3 +438,19 @@ def test_each_request_counts_for_the_limit_of_the_config(limit: int, last: str) 
         asyncio.run(work(server))
     assert len(server.requests) == limit
     assert server.requests[-1].path == last
+
+
+def test_the_rest_of_a_file_is_answered_online_by_its_own_parameters(tmp_path: Path) -> None:
+    body = asking_body("a", temperature=1, max_tokens=9, response_format=BOOK_FORMAT, own=1)
+    answer: Any = completion('{"title": "Emma"}')
+    provider = Provider(end={"status": "expired"})
+    with FaultServer(then=provider) as server, made(server.url) as engine:
+        batch_id = engine.infer_batch(read_openai_batch(given_file(tmp_path, body)))
+        assert engine.wait_batch(batch_id).outcomes == {"expired": 1}
+        provider.faults[("POST", "/v1/chat/completions")] = answer
+        engine.resubmit_batch(batch_id, via="online")
+        (result,) = engine.get_batch_results_partial(batch_id).results
+        (sent,) = (one.json for one in server.requests if one.path == "/v1/chat/completions")
+    assert result.parsed == {"title": "Emma"}
+    limit = body.pop("max_tokens")
+    assert sent == {**body, "max_completion_tokens": limit}
