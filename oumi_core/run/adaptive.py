@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from oumi_core.run.chance import Chance
 from oumi_core.run.gradient import Gradient
 from oumi_core.run.pace import Pace
 from oumi_core.types.failure import FailureKind
@@ -26,8 +27,9 @@ class Adaptive:
       cut makes another one), and from then on it is one more per round of answers.
     - **Gradient**: where fewer requests at once bring as many answers a second, the concurrency is
       what is enough (see `Gradient`), for servers that queue and never refuse.
-    - **Pace** is as fast as can be until a first rate limit, and then learned (see `Pace`). When
-      requests wait for the pace and not for the concurrency, a rate limit cuts only the pace.
+    - **Pace** is as fast as can be until the server refuses more than it may by chance (see
+      `Chance`), and then learned (see `Pace`). When requests wait for the pace and not for the
+      concurrency, a rate limit cuts only the pace.
 
     Attributes:
         concurrency: how many requests there may be at once.
@@ -39,6 +41,9 @@ class Adaptive:
         self.concurrency = _FIRST_CONCURRENCY
         self.pace = Pace(now)
         self._gradient = Gradient(now)
+        self._chance = Chance()
+        self._weighed = 0.0
+        self._others = 0
         self._cut_at = -math.inf
 
     def started(self, now: float, others: int) -> float:
@@ -64,6 +69,7 @@ class Adaptive:
 
     def left(self, now: float, in_flight: int) -> None:
         """One of so many requests has ended without an answer."""
+        self._others = in_flight - 1
         found = self._gradient.left(now, in_flight)
         if found is not None:
             self.concurrency = found
@@ -75,10 +81,19 @@ class Adaptive:
         if failure.kind is FailureKind.TIMEOUT:
             self._cut(started, now)
         elif failure.kind is FailureKind.RATE_LIMIT:
-            if rate is not None:
-                self.pace.refused(started, rate, now)
-            if rate is None or (held_back and rate < math.inf):
+            if rate is None:
                 self._cut(started, now)
+            elif self.pace.rate < math.inf or self._is_too_many(now):
+                self.pace.refused(started, rate, now)
+                if held_back and rate < math.inf:
+                    self._cut(started, now)
+
+    def _is_too_many(self, now: float) -> bool:
+        """One more was refused that started at once: are they more than may be by chance?"""
+        answers = self.pace.passed - self._weighed
+        self.pace.forget(now)
+        self._weighed = self.pace.passed
+        return self._chance.is_exceeded(answers, self._others)
 
     def _cut(self, started: float, now: float) -> None:
         if started > self._cut_at:

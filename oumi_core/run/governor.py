@@ -187,7 +187,8 @@ class Governor:
         """Admit all who may start, and see to it that this is done again when the next one may."""
         now = self._clock()
         soonest = float("inf")
-        self._held_back = False
+        # While all wait for a pause to end, as before it: who is answered was sent before it.
+        self._held_back = self._held_back and self.paused_until > now
         lines = [key for key in list(self._lines) if self._first(key) is not None]
         while lines:
             key = min(lines, key=lambda key: self._lines[key][0].number)

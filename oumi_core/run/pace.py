@@ -72,14 +72,18 @@ class Pace:
 
     def started(self, now: float) -> None:
         """A request has started; the rate must not be infinite."""
-        if now - self._since > 2 * _RECENT:
-            self.passed, self._since = self.passed / 2, (self._since + now) / 2
+        self.forget(now)
         gap = 1.0 / self.rate
         if now - self.next < max(gap, _CREDIT):  # else nobody waited for it
             self._climb(min(gap, _LONGEST_STEP))
         else:
             self._since += now - self.next - gap
         self.next = max(self.next, now - _CREDIT) + 1.0 / self.rate
+
+    def forget(self, now: float) -> None:
+        """Let what passed long ago count less."""
+        if now - self._since > 2 * _RECENT:
+            self.passed, self._since = self.passed / 2, (self._since + now) / 2
 
     def _climb(self, seconds: float) -> None:
         if self._aim == math.inf:

@@ -154,6 +154,16 @@ def test_other_limits_are_used_and_kept(
     assert LimitedServer.share_refused() <= 0.2
 
 
+@HINTS
+def test_a_limit_shows_with_few_requests_at_once_too(virtual: Any, hint: float | None) -> None:
+    """With 4, never more than 4 are refused in a row, after some thirty answers."""
+    LimitedServer.hint, LimitedServer.burst = hint, 20.0
+    LimitedServer.rate = staticmethod(lambda _: 40.0)
+    virtual(run_until(120.0, num_workers=4))
+    assert LimitedServer.taken_between(0.0, 120.0) >= 0.7 * 40 * 120
+    assert LimitedServer.share_refused() <= 0.05
+
+
 def test_a_server_that_takes_nothing_for_a_while_is_used_again_soon(virtual: Any) -> None:
     LimitedServer.rate = staticmethod(lambda now: 0.0 if 20.0 < now < 60.0 else 10.0)
     virtual(run_until(180.0, retry_backoff_max=10.0))
