@@ -27,6 +27,7 @@ from oumi_core.errors import EngineError
 from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
+from oumi_vllm.head_start import HeadStart
 from oumi_vllm.orphans import followed
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ class Core:
         self._loop = asyncio.get_running_loop()
         self._inbox: queue.SimpleQueue[Job | _Call | _GiveUp | None] = queue.SimpleQueue()
         self._jobs: dict[str, Job] = {}
+        self._held: dict[str, Prepared] = {}
+        self._head_start = HeadStart()
         self._numbers = itertools.count()
         self._done: list[tuple[Job | _Call, Any]] = []
         self._llm: Any = None
@@ -204,8 +207,9 @@ class Core:
     def _take(self) -> bool:
         """Take what was asked for, waiting where there is nothing to do; False at the end."""
         engine = self._llm.llm_engine
-        until = time.monotonic() + _SLICE
-        wait = not engine.has_unfinished_requests()
+        self._send_held()
+        wait = self._is_idle()
+        until = time.monotonic() + (_SLICE if self._head_start.over else 0.0)
         while wait or time.monotonic() < until or not library.has_output(engine):
             try:
                 asked = self._inbox.get(block=wait)
@@ -220,24 +224,47 @@ class Core:
                     self._call(asked)
                 case _GiveUp():
                     self._abort(asked.job)
-            wait = self._inbox.empty() and not engine.has_unfinished_requests()
+            wait = self._inbox.empty() and self._is_idle()
             if wait:
                 self._flush()
         self._flush()
         return True
 
+    def _is_idle(self) -> bool:
+        """True if vLLM has nothing to do, and there is nothing that it could be given."""
+        engine = self._llm.llm_engine
+        if not engine.has_unfinished_requests():
+            self._head_start.begin()
+            self._send_held()
+        return not engine.has_unfinished_requests()
+
     def _add(self, job: Job) -> None:
         try:
             prepared = job.prepare(self._llm)
+        except Exception as error:  # noqa: BLE001 - handed on to whoever asked
+            self._done.append((job, error))
+            return
+        self._jobs[job.id] = job
+        self._held[job.id] = prepared
+        self._send_held()
+
+    def _send_held(self) -> None:
+        """Give vLLM what is rendered, in its order, as far as it is to have it now."""
+        while self._held and self._head_start.allows:
+            name = next(iter(self._held))
+            self._send(name, self._held.pop(name))
+
+    def _send(self, name: str, prepared: Prepared) -> None:
+        try:
             self._llm.llm_engine.add_request(
-                job.id, prepared.prompt, prepared.params, lora_request=prepared.lora
+                name, prepared.prompt, prepared.params, lora_request=prepared.lora
             )
         except Exception as error:
-            self._done.append((job, error))
+            self._done.append((self._jobs.pop(name), error))
             if library.is_dead(error):
                 raise
         else:
-            self._jobs[job.id] = job
+            self._head_start.given(library.prompt_tokens(prepared.prompt))
 
     def _call(self, call: _Call) -> None:
         try:
@@ -247,17 +274,20 @@ class Core:
         self._done.append((call, outcome))
 
     def _abort(self, job: Job) -> None:
-        if self._jobs.pop(job.id, None) is not None:
-            self._llm.llm_engine.abort_request([job.id])
+        if self._jobs.pop(job.id, None) is None or self._held.pop(job.id, None) is not None:
+            return
+        self._llm.llm_engine.abort_request([job.id])
 
     def _step(self) -> None:
-        for output in self._llm.llm_engine.step():
+        outputs = self._llm.llm_engine.step()
+        for output in outputs:
             job = self._jobs.get(output.request_id)
             if job is None:
                 continue  # it was given up
             if output.finished:
                 del self._jobs[output.request_id]
             self._done.append((job, output))
+        self._head_start.stepped(answered=any(output.finished for output in outputs))
         self._flush()
 
     def _flush(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "backend_of",
+    "batch_size",
     "chat_request",
     "defaults",
     "end",
@@ -32,6 +33,7 @@ __all__ = [
     "is_refusal",
     "lora_ranks",
     "new_tool_parser",
+    "prompt_tokens",
     "reads_gguf",
     "reasoning_of",
     "reasoning_parser",
@@ -142,6 +144,17 @@ def render(
         tools=tools,
     )
     return prompts[0]
+
+
+def batch_size(llm: Any) -> int:
+    """The most requests that a step takes."""
+    most: int = llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
+    return most
+
+
+def prompt_tokens(prompt: Any) -> int:
+    """The length of a prompt that was rendered; 1 where it does not say."""
+    return len(prompt.get("prompt_token_ids") or ()) or 1
 
 
 def tool_parser(name: str) -> Callable[..., Any]:
