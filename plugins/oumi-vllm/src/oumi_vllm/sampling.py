@@ -135,6 +135,8 @@ def _token_biases(biases: Mapping[Any, float]) -> dict[int, float]:
 
 def _extra(cls: Any, extra: Mapping[str, Any]) -> Mapping[str, Any]:
     """`extra_body`: fields of `SamplingParams` by name."""
+    if not extra:
+        return extra  # to look at the signature takes 0.1 ms, which some rows would pay each
     known = [name for name in inspect.signature(cls).parameters if not name.startswith("_")]
     for name in extra:
         if name not in known:
