@@ -38,7 +38,7 @@ _PER_REQUEST = ("adapter_model", "chat_template", "chat_template_kwargs", "tool_
 """What of `ModelParams` each request says for itself: it needs no other weights."""
 
 _WORKERS = 256
-"""The size of vLLM's batch on most machines (`max_num_seqs`)."""
+"""The size of vLLM's batch on most machines (`max_num_seqs`); on large GPUs it is 1,024."""
 
 
 class VLLMEngine(Engine):
@@ -73,11 +73,15 @@ class VLLMEngine(Engine):
         self._adding = asyncio.Lock()
         self._asking = Asking(Prompts(self._arguments.media_path))
         self._held: Constraint | None = None
+        self._batch_size: int | None = None
 
     @property
     def num_workers(self) -> int:
-        """As many as vLLM puts into one batch by default: 256; more if `max_num_seqs` is."""
-        most = self._arguments.fields.get("max_num_seqs")
+        """As many as vLLM puts into one batch (`max_num_seqs`), at least 256.
+
+        Known once it is loaded; before, it is what the config says.
+        """
+        most = self._batch_size or self._arguments.fields.get("max_num_seqs")
         return max(_WORKERS, most) if isinstance(most, int) else _WORKERS
 
     async def start(self) -> None:
@@ -98,6 +102,7 @@ class VLLMEngine(Engine):
         adapters = [find_adapter(name) for name in self._arguments.adapters]
         self._loras = Loras()
         llm = load(self._arguments, adapters)
+        self._batch_size = library.batch_size(llm)
         if self._takes_adapters():
             self._loras.hold_plain(llm, adapters)
         for adapter in adapters:
