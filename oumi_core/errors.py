@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Self
 
     from oumi_core.batching.status import BatchInfo
     from oumi_core.types.failure import Failure
@@ -88,6 +89,16 @@ class EngineError(OumiError):
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
         super().__init__(f"{failure.kind.value}: {failure.message}")
+
+    @classmethod
+    def bad_request(cls, message: str) -> Self:
+        """For a request that the engine cannot take, and does not send; the message says why."""
+        from oumi_core.types.failure import (  # noqa: PLC0415 - on use: types stand on errors
+            Failure,
+            FailureKind,
+        )
+
+        return cls(Failure(FailureKind.BAD_REQUEST, message))
 
 
 class RunStopped(OumiError):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from oumi_core.engine import Request
 from oumi_core.errors import EngineError
 from oumi_core.run.addresses import address_of
-from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.wire.given_body import brings_body
 
 if TYPE_CHECKING:
@@ -41,12 +40,9 @@ def of_one_model(row: Row, *, lora: bool) -> Ask:
 
     def ask(index: int, conversation: Conversation) -> Request:
         if address_of(conversation) is not None:
-            raise EngineError(
-                Failure(
-                    FailureKind.BAD_REQUEST,
-                    "the row's field model names an adapter, and a provider's batch has one model: "
-                    "send the rows of each adapter as a batch with model.adapter_model",
-                )
+            raise EngineError.bad_request(
+                "the row's field model names an adapter, and a provider's batch has one model: "
+                "send the rows of each adapter as a batch with model.adapter_model"
             )
         return row.request(index, conversation)
 
@@ -66,7 +62,7 @@ def as_given(plan: Plan, others: Ask) -> Ask:
             return others(index, conversation)
         if plan.constraint is not None:
             why = "the row brings its own request, to which generation.guided_decoding adds nothing"
-            raise EngineError(Failure(FailureKind.BAD_REQUEST, f"{why}; leave one of them out"))
+            raise EngineError.bad_request(f"{why}; leave one of them out")
         return Request(conversation, plan.model, plan.generation, None, str(index))
 
     return ask

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from oumi_core.errors import EngineError
-from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from oumi_core.configs import ModelParams
@@ -59,18 +58,14 @@ class Addresses:
         if not address.startswith((f"{own}@", "@")):
             base, _, adapter = address.partition("@")
         if base != own:
-            raise _refused(
+            raise EngineError.bad_request(
                 f"the row's field model asks for {base!r}, and this run is for {own!r}; write "
                 "model@adapter with the run's model, or @adapter, or remove the field"
             )
         model = attrs.evolve(self._model, adapter_model=adapter or None)
         if not self._engine.serves(model):
-            raise _refused(
+            raise EngineError.bad_request(
                 f"the row's field model asks for the adapter {adapter!r}, which the engine was not "
                 "loaded with; name it in engine_args.lora_adapters"
             )
         return model
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))

@@ -10,7 +10,6 @@ import msgspec
 
 from oumi_core.errors import ConfigError, DataError, EngineError
 from oumi_core.run.plan import with_generation
-from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.wire.given_body import FORMAT, given_generation, given_names, given_params
 
 if TYPE_CHECKING:
@@ -99,11 +98,13 @@ class OwnParams:
         try:
             generation = given_generation(params, base, sends_rest="extra_body" in honoured)
         except DataError as error:
-            raise _refused("; ".join(error.faults)) from error
+            raise EngineError.bad_request("; ".join(error.faults)) from error
         try:
             plan = with_generation(self._plan, generation, self._capabilities)
         except ConfigError as error:
-            raise _refused(f"body.response_format: {'; '.join(error.faults)}") from error
+            raise EngineError.bad_request(
+                f"body.response_format: {'; '.join(error.faults)}"
+            ) from error
         if FORMAT in generation.extra_body:
             plan = attrs.evolve(plan, constraint=None)  # it is asked for there, and only checked
         unused = given_names(params, generation.changed() - honoured)
@@ -112,7 +113,7 @@ class OwnParams:
     def _report(self, unused: tuple[str, ...]) -> None:
         fault = f"{', '.join(unused)}: this engine does not use it"
         if self._plan.on_unsupported == "error":
-            raise _refused(f"{fault}, and on_unsupported is error")
+            raise EngineError.bad_request(f"{fault}, and on_unsupported is error")
         if unused not in self._warned:
             self._warned.add(unused)
             warnings.warn(fault, UserWarning, stacklevel=2)
@@ -122,8 +123,4 @@ def _key(params: Mapping[str, Any]) -> bytes:
     try:
         return _encode(params)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _refused("openai_body: holds what JSON cannot") from error
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))
+        raise EngineError.bad_request("openai_body: holds what JSON cannot") from error

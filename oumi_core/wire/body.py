@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from oumi_core.errors import EngineError
-from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,4 +27,4 @@ def write_body(body: Mapping[str, Any]) -> bytes:
         return _encode(body)
     except (TypeError, ValueError, RecursionError) as error:  # ValueError: half a surrogate
         reason = f"the request cannot be written as JSON ({type(error).__name__})"
-        raise EngineError(Failure(FailureKind.BAD_REQUEST, reason)) from error
+        raise EngineError.bad_request(reason) from error

@@ -71,7 +71,7 @@ def _constraint_fields(constraint: Constraint) -> dict[str, Any]:
     try:
         grammar = grammar_of(constraint)
     except ConfigError as error:
-        raise EngineError(Failure(FailureKind.BAD_REQUEST, str(error))) from error
+        raise EngineError.bad_request(str(error)) from error
     # Without this, the start of an answer that looks like reasoning would be cut out of it.
     return {"grammar": grammar, "reasoning_format": "none"}
 
@@ -243,7 +243,7 @@ class LlamaCppEngine(Engine):
             try:
                 await self.check_constraint(request.constraint)
             except ConfigError as error:
-                raise EngineError(Failure(FailureKind.BAD_REQUEST, str(error))) from error
+                raise EngineError.bad_request(str(error)) from error
         body = self._encoder.encode(request)
         if "seed" in body:
             body["seed"] %= _SEEDS

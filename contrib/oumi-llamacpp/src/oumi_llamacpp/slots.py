@@ -104,7 +104,7 @@ class Slots:
         except (ValueError, RuntimeError) as error:
             # What the chat template or the parser of the request objects to.
             reason = f"llama.cpp refuses the request: {_reason(error)}"
-            raise EngineError(Failure(FailureKind.BAD_REQUEST, reason)) from error
+            raise EngineError.bad_request(reason) from error
 
     def close(self) -> None:
         """Give up what is under way, wait for its threads, free the model; blocks meanwhile."""

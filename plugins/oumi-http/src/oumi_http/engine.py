@@ -167,7 +167,7 @@ class ChatCompletionsEngine(Engine):
         if quirks.unsupported and (
             refused := sorted(request.generation.changed() & quirks.unsupported)
         ):
-            raise _refused(f"this server does not take generation.{refused[0]}")
+            raise EngineError.bad_request(f"this server does not take generation.{refused[0]}")
         if quirks.no_system:
             request = attrs.evolve(request, conversation=without_system(request.conversation))
         body = self._encoder.encode(request, stream=stream)
@@ -385,7 +385,3 @@ def _is_stream(headers: Mapping[str, str]) -> bool:
     # By what it is not: streams come under several types, whole answers under these.
     content_type = headers.get("content-type", "").lower()
     return "json" not in content_type and "html" not in content_type
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import attrs
 from oumi_core.errors import EngineError
 from oumi_core.types.conversation import ContentItem, ContentType, Conversation
-from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +37,7 @@ def with_images(conversation: Conversation, allowed: Path | None) -> Conversatio
         EngineError: an image lies elsewhere, or cannot be read; `bad_request`.
     """
     if allowed is None:
-        raise _refused(
+        raise EngineError.bad_request(
             "the row names an image by its path, and none may be read: set "
             "engine_args.allowed_media_path to the folder of the images"
         )
@@ -67,17 +66,13 @@ def _read(place: str, allowed: Path) -> bytes:
     try:
         path = (root / place.removeprefix("file://")).resolve()
         if not path.is_relative_to(root):
-            raise _refused(
+            raise EngineError.bad_request(
                 "the row names an image outside of engine_args.allowed_media_path; "
                 "move it there, or allow its folder"
             )
         if not path.is_file():
-            raise _refused(f"the image {path.name} is not there, or is no file")
+            raise EngineError.bad_request(f"the image {path.name} is not there, or is no file")
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         reason = getattr(error, "strerror", None) or "is no path"
-        raise _refused(f"the image cannot be read: {reason}") from error
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))
+        raise EngineError.bad_request(f"the image cannot be read: {reason}") from error

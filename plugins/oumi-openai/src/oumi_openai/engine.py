@@ -93,7 +93,7 @@ class OpenAIEngine(ChatCompletionsEngine):
             try:
                 fields = self._written(request.constraint).fields
             except ConfigError as error:
-                raise EngineError(Failure(FailureKind.BAD_REQUEST, str(error))) from error
+                raise EngineError.bad_request(str(error)) from error
             for name, value in fields.items():
                 body.setdefault(name, value)  # `extra_body` wins
         return body

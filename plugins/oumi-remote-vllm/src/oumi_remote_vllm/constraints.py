@@ -13,7 +13,6 @@ import msgspec
 from oumi_core.errors import EngineError
 from oumi_core.guided.constraint import Choice, Grammar, JsonSchema, Regex
 from oumi_core.guided.vllm_schemas import needs_another_backend
-from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
     from oumi_core.guided.constraint import Constraint
@@ -51,11 +50,7 @@ def tag_fields(tag: dict[str, Any] | str) -> dict[str, Any]:
 
 def _json(schema: dict[str, Any] | bool, max_blanks: int | None) -> dict[str, Any]:
     if schema is False:
-        raise EngineError(
-            Failure(
-                FailureKind.BAD_REQUEST, "generation.guided_decoding.json: nothing fits `false`"
-            )
-        )
+        raise EngineError.bad_request("generation.guided_decoding.json: nothing fits `false`")
     sent = {} if schema is True else schema  # xgrammar takes no `true`
     if max_blanks is None or needs_another_backend(sent):
         return {"json": sent}

@@ -119,7 +119,7 @@ class RemoteVLLMEngine(ChatCompletionsEngine):
         body = super().body(request, stream=stream)
         for name in body:
             if name.startswith("guided_"):
-                raise _refused(
+                raise EngineError.bad_request(
                     f"extra_body.{name}: vLLM ignores it since 0.12; use {_GUIDED}, or "
                     "structured_outputs in its place"
                 )
@@ -271,7 +271,3 @@ class RemoteVLLMEngine(ChatCompletionsEngine):
         """Answer one request in pieces; a stream that breaks off is an error."""
         async for piece in super().stream(request):
             yield piece if isinstance(piece, Chunk) else self.as_asked(piece, request.constraint)
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))

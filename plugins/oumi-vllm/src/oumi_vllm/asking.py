@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from oumi_core.errors import ConfigError, EngineError
 from oumi_core.types.completion import Chunk
-from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
 from oumi_vllm.answers import completion_of
@@ -137,12 +136,8 @@ def _raise_if_refused(outcome: Any) -> None:
     if not isinstance(outcome, Exception):
         return
     if isinstance(outcome, ConfigError):
-        raise _refused(str(outcome)) from outcome
+        raise EngineError.bad_request(str(outcome)) from outcome
     # An OSError is that of an image, which is read or fetched with the prompt.
     if library.is_refusal(outcome) or isinstance(outcome, OSError):
-        raise _refused(f"vLLM refuses the request: {said(outcome)}") from outcome
+        raise EngineError.bad_request(f"vLLM refuses the request: {said(outcome)}") from outcome
     raise outcome
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from oumi_core.errors import EngineError
 from oumi_core.types.conversation import ContentType, Conversation
-from oumi_core.types.failure import Failure, FailureKind
 from oumi_core.wire import OPENAI, ChatEncoder
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Prompts:
                 "the row names an image by its path, and none may be read: set "
                 "engine_args.allowed_local_media_path to the folder of the images"
             )
-            raise EngineError(Failure(FailureKind.BAD_REQUEST, reason))
+            raise EngineError.bad_request(reason)
         place = (item.content or "").removeprefix("file://")
         path = (self._media_path.absolute() / place).resolve()
         return attrs.evolve(item, type=ContentType.IMAGE_URL, content=path.as_uri())

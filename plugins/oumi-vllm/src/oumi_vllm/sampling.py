@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from oumi_core.errors import EngineError
 from oumi_core.guided.constraint import Choice, Grammar, JsonSchema, Regex
-from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
 from oumi_vllm.arguments import nearest
@@ -106,14 +105,16 @@ def sampling_params(
     except Exception as error:
         if not library.is_refusal(error):
             raise
-        raise _refused(f"vLLM refuses the parameters: {said(error)}") from error
+        raise EngineError.bad_request(f"vLLM refuses the parameters: {said(error)}") from error
 
 
 def _structured(cls: Any, constraint: Constraint) -> Any:
     match constraint:
         case JsonSchema():
             if constraint.schema is False:
-                raise _refused("generation.guided_decoding.json: nothing fits `false`")
+                raise EngineError.bad_request(
+                    "generation.guided_decoding.json: nothing fits `false`"
+                )
             # xgrammar takes no `true`.
             return cls(json={} if constraint.schema is True else constraint.schema)
         case Regex():
@@ -128,7 +129,7 @@ def _token_biases(biases: Mapping[Any, float]) -> dict[int, float]:
     try:
         return {int(token): bias for token, bias in biases.items()}
     except (TypeError, ValueError) as error:
-        raise _refused(
+        raise EngineError.bad_request(
             "generation.logit_bias: vLLM takes the numbers of tokens; write those, not the tokens"
         ) from error
 
@@ -140,12 +141,8 @@ def _extra(cls: Any, extra: Mapping[str, Any]) -> Mapping[str, Any]:
     known = [name for name in inspect.signature(cls).parameters if not name.startswith("_")]
     for name in extra:
         if name not in known:
-            raise _refused(
+            raise EngineError.bad_request(
                 f"generation.extra_body.{name}: vLLM's SamplingParams has no such field"
                 f"{nearest(name, known)}"
             )
     return extra
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))

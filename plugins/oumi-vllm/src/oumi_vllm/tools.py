@@ -74,7 +74,9 @@ def tool_use(request: Request) -> ToolUse:
     if not tools:
         if choice in (_AUTO, _NONE):
             return ToolUse()
-        raise _refused("generation.tool_choice demands a call, and the row has no tools")
+        raise EngineError.bad_request(
+            "generation.tool_choice demands a call, and the row has no tools"
+        )
     if choice == _NONE:
         return ToolUse()
     shown = [tool.to_dict() for tool in tools]
@@ -82,7 +84,7 @@ def tool_use(request: Request) -> ToolUse:
     if choice == _AUTO:
         return ToolUse(shown, request.model.tool_call_parser, parallel=parallel)
     if request.constraint is not None:
-        raise _refused(
+        raise EngineError.bad_request(
             "generation.tool_choice demands a call, and generation.guided_decoding another form "
             "of answer; give one of them"
         )
@@ -96,7 +98,9 @@ def _one(shown: list[dict[str, Any]], tools: list[ToolDefinition], name: str) ->
         if tool.function.name == name:
             return ToolUse(shown, constraint=JsonSchema(_parameters(tool)), function=name)
     known = ", ".join(tool.function.name for tool in tools)
-    raise _refused(f"generation.tool_choice: the row has no tool {name!r}; it has: {known}")
+    raise EngineError.bad_request(
+        f"generation.tool_choice: the row has no tool {name!r}; it has: {known}"
+    )
 
 
 def _any_of(tools: list[ToolDefinition], *, parallel: bool) -> JsonSchema:
@@ -134,7 +138,3 @@ def _parameters(tool: ToolDefinition) -> dict[str, Any]:
 
 def _call(at: int, name: str, arguments: Any) -> ToolCall:
     return ToolCall(f"call_{at}", FunctionCall(name, json.dumps(arguments)))
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))

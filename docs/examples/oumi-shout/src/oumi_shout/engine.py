@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from oumi_core.engine import Capabilities, Engine, Request
 from oumi_core.errors import EngineError
-from oumi_core.types import Completion, Failure, FailureKind, FinishReason, Message, Role
+from oumi_core.types import Completion, FinishReason, Message, Role
 
 
 class ShoutEngine(Engine):
@@ -16,5 +16,5 @@ class ShoutEngine(Engine):
         """The reply to one row."""
         question = request.conversation.last_message(Role.USER)
         if question is None:
-            raise EngineError(Failure(FailureKind.BAD_REQUEST, "no user message to shout"))
+            raise EngineError.bad_request("no user message to shout")
         return Completion(Message(Role.ASSISTANT, question.text.upper()), FinishReason.STOP)
