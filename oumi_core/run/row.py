@@ -73,11 +73,13 @@ class Row:
         """
         if not isinstance(conversation, Conversation):
             kind = type(conversation).__name__  # type: ignore[unreachable]  # of untyped callers
-            raise _refused(f"the row is a {kind}, not a Conversation; see Conversation.from_dict")
+            raise EngineError.bad_request(
+                f"the row is a {kind}, not a Conversation; see Conversation.from_dict"
+            )
         if not conversation.messages:
-            raise _refused("the conversation has no messages")
+            raise EngineError.bad_request("the conversation has no messages")
         if not self._capabilities.images and _has_images(conversation):
-            raise _refused("this engine takes no images")
+            raise EngineError.bad_request("this engine takes no images")
         model = self._model
         if conversation.extra:  # most rows have none: each of these calls would take 0.1 us
             own = None if self._own is None else self._own.row_for(conversation)
@@ -95,7 +97,7 @@ class Row:
             return request
         prepared = self._decoder.prepare(request, self._capabilities)
         if isinstance(prepared, Refusal):
-            raise _refused(prepared.reason)
+            raise EngineError.bad_request(prepared.reason)
         return prepared
 
     def reasked(self, request: Request, completion: Completion) -> Request | None:
@@ -204,10 +206,6 @@ def _no_completion(value: object) -> EngineError:
 
 def _failure(kind: FailureKind, message: str) -> tuple[Failure, None, bool]:
     return Failure(kind, message), None, True
-
-
-def _refused(message: str) -> EngineError:
-    return EngineError(Failure(FailureKind.BAD_REQUEST, message))
 
 
 def _has_images(conversation: Conversation) -> bool:
