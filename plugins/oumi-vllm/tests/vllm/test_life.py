@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import TINY
+from processes import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +58,7 @@ class Command:
             assert time.monotonic() < until, self.log()
             assert self._process.poll() is None, self.log()
             time.sleep(0.05)
-        self.seen = descendants(self._process.pid)
+        self.seen = [*processes(self._process.pid)][1:]
 
     def events(self) -> Iterator[dict[str, Any]]:
         for line in self.log().splitlines():
@@ -89,14 +90,6 @@ class Command:
     def left(self) -> list[str]:
         """What still runs of all that it had started."""
         return still_running(self.seen)
-
-
-def descendants(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *descendants(child)]
-    return found
 
 
 def name_of(pid: int) -> str:
