@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -42,9 +43,8 @@ class OpenAIBatchFile(Iterable["Conversation"]):
     def __iter__(self) -> Iterator[Conversation]:
         """Its rows; each brings its body."""
         with self.place.open("rb") as file:
-            for line in file:
-                if line.strip():
-                    yield _request(decode_json(line))[0]
+            for _, line in _lines(file):
+                yield _request(decode_json(line))[0]
 
     def check(self, can_be: Callable[[Conversation], object]) -> None:
         """Find the rows for which `can_be` raises a `DataError`.
@@ -74,9 +74,7 @@ def _each_line(path: Path, place: Path, look: Callable[[int, Any], object]) -> N
     faults: list[str] = []
     try:
         with place.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
+            for number, line in _lines(file):
                 try:
                     look(number, decode_json(line))
                 except DataError as error:
@@ -87,6 +85,14 @@ def _each_line(path: Path, place: Path, look: Callable[[int, Any], object]) -> N
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     if faults:
         raise DataError(*faults)
+
+
+def _lines(file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold something, with their numbers; a byte order mark is no part of them."""
+    for number, line in enumerate(file, 1):
+        row = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if row.strip():
+            yield number, row
 
 
 class _Checked:
@@ -127,7 +133,9 @@ def _request(data: Any) -> tuple[Conversation, str | None]:
         raise DataError(f"url: {shown(line['url'])} is not {_ENDPOINTS[0]}")
     if line.get("method", "POST") != "POST":
         raise DataError(f"method: {shown(line['method'])} is not POST")
-    body = as_mapping(line.get("body"), "model and messages")
+    if not isinstance(line.get("body"), dict):
+        raise DataError("body: missing, or no object; it holds the model and the messages")
+    body = line["body"]
     if body.get("stream"):
         raise DataError("body.stream: a batch does not stream; leave it out")
     model = body.get("model")

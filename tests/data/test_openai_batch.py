@@ -71,6 +71,14 @@ def test_blank_lines_do_no_harm(tmp_path: Path) -> None:
     assert len(list(read_openai_batch(path))) == 1
 
 
+def test_a_byte_order_mark_and_crlf_do_no_harm(tmp_path: Path) -> None:
+    path = write(tmp_path, request("a", "x"), request("b", "y"))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    file = read_openai_batch(path)
+    assert [row.conversation_id for row in file] == ["a", "b"]
+    file.check(lambda row: row)
+
+
 @pytest.mark.parametrize(
     ("second", "fault"),
     [
@@ -85,7 +93,7 @@ def test_blank_lines_do_no_harm(tmp_path: Path) -> None:
         (request("r1", "b", stream=True), ":2: body.stream"),
         (request("", "b"), ":2: custom_id: missing"),
         ({**request("r1", "b"), "url": "/v1/embeddings"}, ":2: url: '/v1/embeddings' is not"),
-        ({**request("r1", "b"), "body": None}, ":2: expected an object"),
+        ({**request("r1", "b"), "body": None}, ":2: body: missing"),
         (request("r1", "b", messages=[]), ":2: body.messages: empty"),
         ([], ":2: expected an object"),
     ],
