@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_conversations",
     "conversation_line",
+    "numbered_rows",
     "parse_conversations",
     "read_conversations",
 ]
@@ -142,20 +143,25 @@ def conversation_line(conversation: Conversation) -> bytes:
 
 
 def _rows(lines: Iterable[bytes], source: str) -> Iterator[tuple[int, bytes]]:
-    """Number the lines and leave out the blank ones.
+    """The numbered rows of a file of JSONL.
 
     Raises:
         DataError: the first row shows that the file is no JSONL at all.
     """
     first = True
-    for number, line in enumerate(lines, 1):
-        row = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        if row.isspace() or not row:
-            continue
+    for number, row in numbered_rows(lines):
         if first:
             _refuse_other_formats(row, f"{source}:{number}")
             first = False
         yield number, row
+
+
+def numbered_rows(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines that hold something, with their numbers; a byte order mark is no part of them."""
+    for number, line in enumerate(lines, 1):
+        row = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+        if row and not row.isspace():
+            yield number, row
 
 
 def _refuse_other_formats(row: bytes, place: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from oumi_core.data.jsonl import numbered_rows
 from oumi_core.errors import DataError
 from oumi_core.types.reading import as_mapping, decode_json, shown
 from oumi_core.wire.given_body import row_of
@@ -43,7 +43,7 @@ class OpenAIBatchFile(Iterable["Conversation"]):
     def __iter__(self) -> Iterator[Conversation]:
         """Its rows; each brings its body."""
         with self.place.open("rb") as file:
-            for _, line in _lines(file):
+            for _, line in numbered_rows(file):
                 yield _request(decode_json(line))[0]
 
     def check(self, can_be: Callable[[Conversation], object]) -> None:
@@ -74,7 +74,7 @@ def _each_line(path: Path, place: Path, look: Callable[[int, Any], object]) -> N
     faults: list[str] = []
     try:
         with place.open("rb") as file:
-            for number, line in _lines(file):
+            for number, line in numbered_rows(file):
                 try:
                     look(number, decode_json(line))
                 except DataError as error:
@@ -85,14 +85,6 @@ def _each_line(path: Path, place: Path, look: Callable[[int, Any], object]) -> N
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     if faults:
         raise DataError(*faults)
-
-
-def _lines(file: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines that hold something, with their numbers; a byte order mark is no part of them."""
-    for number, line in enumerate(file, 1):
-        row = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        if row.strip():
-            yield number, row
 
 
 class _Checked:

@@ -61,8 +61,8 @@ class ChatBatches(BatchBackend):
         model: the name of the model in the lines, where it is another than that of the requests.
     """
 
-    # 200 MB are not said to be MB or MiB, and the file is not all that is sent.
     as_given: ClassVar[bool] = True
+    # 200 MB are not said to be MB or MiB, and the file is not all that is sent.
     limits: BatchLimits = BatchLimits(max_requests=50_000, max_bytes=190_000_000)
 
     def __init__(
