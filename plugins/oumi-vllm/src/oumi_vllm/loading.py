@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load"]
 
+_CPU_WORKER = "oumi_vllm.cpu_worker.CPUWorker"
+
 _MOST_LORAS = 8
 """Adapters in one batch where the user does not say: each takes memory in every LoRA layer."""
 
@@ -65,6 +67,8 @@ def _settled(
         fields["tensor_parallel_size"] = _all_gpus()
     if arguments.gguf is not None:
         fields["model"] = _gguf_file(fields["model"], arguments.gguf, fields.get("revision"))
+    if library.is_cpu():
+        fields.setdefault("worker_cls", _CPU_WORKER)
     if "structured_outputs_config" not in fields:
         fields["structured_outputs_config"] = _compact(known["structured_outputs_config"])
     if adapters:

@@ -234,6 +234,19 @@ def test_a_seed_repeats_an_answer(asks: Asks) -> None:
     assert len(set(colors)) > 1
 
 
+def test_seeds_repeat_answers_to_long_prompts_in_any_company(asks: Asks) -> None:
+    # More than vLLM reads in a step: some prompts are read in parts, and others the next time.
+    asked = [f"{at}. {'a ' * (at * 37 % 900)}Pick a color." for at in range(96)]
+    rows = list(map(conversation, asked))
+
+    forwards, backwards = (
+        list(map(text, asks(*some, temperature=1.0, seed=7))) for some in (rows, rows[::-1])
+    )
+
+    assert forwards == backwards[::-1]
+    assert len(set(forwards)) > 10
+
+
 def test_log_probabilities_come_in_the_format_of_chat_completions(asks: Asks) -> None:
     (result,) = asks(conversation(), logprobs=True, top_logprobs=3)
 
