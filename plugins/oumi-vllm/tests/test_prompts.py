@@ -12,6 +12,7 @@ from oumi_core.configs import ModelParams
 from oumi_core.errors import EngineError
 from oumi_core.types import ContentItem, Conversation, Message
 
+from oumi_vllm.images import ImageSources
 from oumi_vllm.prompts import Prompts, template_kwargs
 
 if TYPE_CHECKING:
@@ -28,38 +29,38 @@ def looking(path: str) -> Request:
 
 
 def test_messages_are_those_of_chat_completions() -> None:
-    assert Prompts(None).messages(request("Hi")) == [{"role": "user", "content": "Hi"}]
+    assert Prompts(ImageSources()).messages(request("Hi")) == [{"role": "user", "content": "Hi"}]
 
 
 def test_neighbours_of_one_role_are_joined() -> None:
     turns = Conversation([Message("user", "a"), Message("user", "b")])
 
-    (message,) = Prompts(None).messages(attrs.evolve(request(), conversation=turns))
+    (message,) = Prompts(ImageSources()).messages(attrs.evolve(request(), conversation=turns))
 
     assert [part["text"] for part in message["content"]] == ["a", "b"]
 
 
 def test_an_image_is_read_out_of_the_allowed_folder(tmp_path: Path) -> None:
-    (message,) = Prompts(tmp_path).messages(looking("a.png"))
+    (message,) = Prompts(ImageSources(tmp_path)).messages(looking("a.png"))
 
     assert message["content"][1]["image_url"]["url"] == (tmp_path / "a.png").as_uri()
 
 
 def test_an_image_is_read_from_nowhere_else() -> None:
     with pytest.raises(EngineError, match=r"engine_args\.allowed_local_media_path"):
-        Prompts(None).messages(looking("a.png"))
+        Prompts(ImageSources()).messages(looking("a.png"))
 
 
 @pytest.mark.parametrize("name", [None, "auto"])
 def test_the_models_own_template_is_the_default(name: str | None) -> None:
-    assert Prompts(None).template(ModelParams("m", chat_template=name), TOKENIZER) is None
+    assert Prompts(ImageSources()).template(ModelParams("m", chat_template=name), TOKENIZER) is None
 
 
 def test_a_template_is_given_as_text_file_or_name(tmp_path: Path) -> None:
     file = tmp_path / "chat.jinja"
     file.write_text("{{ c }}")
     chosen = [
-        Prompts(None).template(ModelParams("m", chat_template=name), TOKENIZER)
+        Prompts(ImageSources()).template(ModelParams("m", chat_template=name), TOKENIZER)
         for name in ("{{ messages }}", str(file), "rag")
     ]
 
@@ -67,7 +68,7 @@ def test_a_template_is_given_as_text_file_or_name(tmp_path: Path) -> None:
 
 
 def test_a_template_that_there_is_not_is_said_once() -> None:
-    prompts, model = Prompts(None), ModelParams("m", chat_template="llama3-instruct")
+    prompts, model = Prompts(ImageSources()), ModelParams("m", chat_template="llama3-instruct")
 
     with pytest.warns(UserWarning, match=r"no template of that name \(it has: default, rag\)"):
         assert prompts.template(model, TOKENIZER) is None

@@ -15,3 +15,9 @@ def test_an_image_is_not_quoted() -> None:
     error = OSError(f"cannot load 'data:image/png;base64,{'A' * 90}' today")
 
     assert said(error) == "cannot load 'data:...' today"
+
+
+def test_what_a_url_signs_itself_with_is_not_quoted() -> None:
+    error = OSError("no https://me:s3cret@a.b/c.png?signature=s3cret (see http://a.b/help)")
+
+    assert said(error) == "no https://a.b/c.png (see http://a.b/help)"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from oumi_core.errors import ConfigError
 
+from oumi_vllm.images import ImageSources
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -48,10 +50,11 @@ class Arguments:
     gguf: str | None = None
 
     @property
-    def media_path(self) -> Path | None:
-        """The folder out of which images that rows name by path may be read."""
+    def images(self) -> ImageSources:
+        """Where images that rows name may come from."""
         path = self.fields.get("allowed_local_media_path")
-        return Path(path).expanduser() if path else None
+        hosts = self.fields.get("allowed_media_domains") or ()
+        return ImageSources(Path(path).expanduser() if path else None, hosts)
 
 
 def read_arguments(config: EngineConfig) -> Arguments:

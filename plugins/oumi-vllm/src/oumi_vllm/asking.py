@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from oumi_core.errors import ConfigError, EngineError
 from oumi_core.types.completion import Chunk
+from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
 from oumi_vllm.answers import completion_of
@@ -137,7 +138,10 @@ def _raise_if_refused(outcome: Any) -> None:
         return
     if isinstance(outcome, ConfigError):
         raise EngineError.bad_request(str(outcome)) from outcome
-    # An OSError is that of an image, which is read or fetched with the prompt.
+    if library.is_fetch_fault(outcome):
+        reason = f"an image of the row cannot be fetched ({type(outcome).__name__})"
+        raise EngineError(Failure(FailureKind.TRANSIENT, reason)) from outcome
+    # An OSError is that of an image, which is read with the prompt.
     if library.is_refusal(outcome) or isinstance(outcome, OSError):
         raise EngineError.bad_request(f"vLLM refuses the request: {said(outcome)}") from outcome
     raise outcome

@@ -67,11 +67,10 @@ class VLLMEngine(Engine):
         """
         super().__init__(config)
         self._arguments = read_arguments(config)
-        self._prompts = Prompts(self._arguments.media_path)
         self._core: Core | None = None
         self._loras = Loras()
         self._adding = asyncio.Lock()
-        self._asking = Asking(Prompts(self._arguments.media_path))
+        self._asking = Asking(Prompts(self._arguments.images))
         self._held: Constraint | None = None
         self._batch_size: int | None = None
 

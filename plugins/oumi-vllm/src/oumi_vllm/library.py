@@ -29,6 +29,7 @@ __all__ = [
     "import_vllm",
     "is_cpu",
     "is_dead",
+    "is_fetch_fault",
     "is_of_vllm",
     "is_refusal",
     "lora_ranks",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 _OLDEST = (0, 12)
+_PASSING = (408, 429)
+_SERVER_FAULT = 500
 _INSTALL = (
     "pip install oumi-vllm[cuda] (NVIDIA GPUs), or oumi-vllm[cpu] and then "
     "pip uninstall torchvision torchaudio torchcodec"
@@ -53,13 +56,15 @@ def import_vllm() -> Any:
     """The module `vllm`; takes about ten seconds the first time.
 
     Its log goes to stderr and begins at warnings, unless the user's variables say otherwise: by
-    itself it would go to stdout, among the answers.
+    itself it would go to stdout, among the answers. And a server that may be asked for an image may
+    not send vLLM on to another, which vLLM would not check.
 
     Raises:
         PluginError: no build of vLLM is installed, it is too old, or it cannot be imported.
     """
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+    os.environ.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")
     spec = find_spec("vllm")
     if spec is None or spec.origin is None:  # without an origin: some folder of that name
         raise PluginError(f"engine 'vllm' needs: {_INSTALL}", name="vllm")
@@ -228,12 +233,23 @@ def is_of_vllm(process: str) -> bool:
 
 def is_refusal(error: BaseException) -> bool:
     """True for an error by which vLLM says that a request, or an argument, is wrong."""
-    if isinstance(error, ValueError | TypeError):
+    # The last is what it raises for an image that it cannot read the form of.
+    if isinstance(error, ValueError | TypeError | NotImplementedError):
         return True
     if find_spec("vllm.exceptions") is None:  # as in 0.12
         return False
-    own = getattr(importlib.import_module("vllm.exceptions"), "VLLMValidationError", None)
-    return own is not None and isinstance(error, own)
+    module = importlib.import_module("vllm.exceptions")
+    names = ("VLLMClientError", "VLLMValidationError")  # the first is newer, and of all kinds
+    return isinstance(error, tuple(getattr(module, name, ()) for name in names))
+
+
+def is_fetch_fault(error: BaseException) -> bool:
+    """True for the error of a server that did not give an image, and may the next time."""
+    requests = importlib.import_module("requests")
+    if not isinstance(error, requests.RequestException) or isinstance(error, ValueError):
+        return False  # the latter is that of a URL that is none
+    status: int | None = getattr(error.response, "status_code", None)
+    return status is None or status in _PASSING or status >= _SERVER_FAULT
 
 
 def is_dead(error: BaseException) -> bool:

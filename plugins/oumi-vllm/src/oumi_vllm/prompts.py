@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from oumi_core.errors import EngineError
-from oumi_core.types.conversation import ContentType, Conversation
 from oumi_core.wire import OPENAI, ChatEncoder
 
 if TYPE_CHECKING:
     from oumi_core.configs import ModelParams
     from oumi_core.engine import Request
-    from oumi_core.types.conversation import ContentItem
+
+    from oumi_vllm.images import ImageSources
 
 __all__ = ["Prompts"]
 
@@ -25,9 +24,9 @@ _DIALECT = attrs.evolve(OPENAI, generation={}, merge_turns=True, constraint=lamb
 class Prompts:
     """Makes what is rendered out of requests."""
 
-    def __init__(self, media_path: Path | None) -> None:
-        """`media_path` is the folder out of which images may be read; None for none."""
-        self._media_path = media_path
+    def __init__(self, images: ImageSources) -> None:
+        """`images` says which images may be had."""
+        self._images = images
         self._encoder = ChatEncoder(_DIALECT)
         self._templates: dict[str, str | None] = {}
 
@@ -35,36 +34,13 @@ class Prompts:
         """The messages in the chat-completions format.
 
         Raises:
-            EngineError: an image may not be read; `bad_request`.
+            EngineError: an image may not be had; `bad_request`.
         """
         conversation = request.conversation
         if any(message.contains_images() for message in conversation.messages):
-            request = attrs.evolve(request, conversation=self._with_file_urls(conversation))
+            request = attrs.evolve(request, conversation=self._images.resolve(conversation))
         messages: list[dict[str, Any]] = self._encoder.encode(request)["messages"]
         return messages
-
-    def _with_file_urls(self, conversation: Conversation) -> Conversation:
-        """A copy in which paths of images are URLs, which vLLM reads; it checks the folder."""
-        messages = [
-            message
-            if not isinstance(message.content, list)
-            else attrs.evolve(message, content=[self._file_url(item) for item in message.content])
-            for message in conversation.messages
-        ]
-        return Conversation(messages, tools=conversation.tools)
-
-    def _file_url(self, item: ContentItem) -> ContentItem:
-        if item.type is not ContentType.IMAGE_PATH or item.binary:
-            return item
-        if self._media_path is None:
-            reason = (
-                "the row names an image by its path, and none may be read: set "
-                "engine_args.allowed_local_media_path to the folder of the images"
-            )
-            raise EngineError.bad_request(reason)
-        place = (item.content or "").removeprefix("file://")
-        path = (self._media_path.absolute() / place).resolve()
-        return attrs.evolve(item, type=ContentType.IMAGE_URL, content=path.as_uri())
 
     def template(self, model: ModelParams, tokenizer: Any) -> str | None:
         """The chat template that a config asks for; None for the model's own. May read a file."""

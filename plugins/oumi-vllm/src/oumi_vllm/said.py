@@ -8,9 +8,11 @@ __all__ = ["said"]
 
 _MOST = 500
 _DATA = re.compile(r"data:[^\s'\"]{20,}")
+_SECRETS = re.compile(r"(https?://)(?:[^\s'\"/@]*@)?([^\s'\"?]*)(?:\?[^\s'\")]*)?")
 
 
 def said(error: BaseException) -> str:
-    """An error in one line, without the images that it may quote."""
+    """An error in one line, without the images, passwords and signatures that it may quote."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return _DATA.sub("data:...", "; ".join(lines) or type(error).__name__)[:_MOST]
+    line = _DATA.sub("data:...", "; ".join(lines) or type(error).__name__)
+    return _SECRETS.sub(r"\1\2", line)[:_MOST]
