@@ -290,3 +290,14 @@ def end(llm: Any, seconds: float) -> None:
     shutdown = getattr(getattr(engine, "renderer", None), "shutdown", None)
     if shutdown is not None:  # since 0.16 or so
         shutdown()
+    _end_connections(engine.engine_core, seconds)
+
+
+def _end_connections(client: Any, seconds: float) -> None:
+    """End the threads and sockets to the core, which vLLM leaves to the garbage collector."""
+    reader = getattr(client, "output_queue_thread", None)
+    if reader is not None:
+        reader.join(seconds)
+    context = getattr(client, "ctx", None)
+    if context is not None and not (reader is not None and reader.is_alive()):
+        context.destroy(linger=0)
