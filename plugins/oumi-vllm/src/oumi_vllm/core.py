@@ -16,6 +16,7 @@ import multiprocessing
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import time
 import types
@@ -123,6 +124,7 @@ class Core:
         self._closing = False
         self._before: set[BaseProcess] | None = None
         self._own: set[BaseProcess] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread = threading.Thread(target=self._serve, name="oumi-vllm", daemon=True)
         self._loaded: asyncio.Future[Any] = self._loop.create_future()
         self.dead: EngineError | None = None
@@ -184,12 +186,14 @@ class Core:
 
     def _serve(self) -> None:
         try:
-            with _ONE_LOADS, _sheltered(), followed():
+            self._folder = tempfile.TemporaryDirectory(prefix="oumi-vllm-")
+            with _ONE_LOADS, _sheltered(), followed(), library.sockets_in(self._folder.name):
                 self._before = set(multiprocessing.active_children())
                 self._llm = self._make()
                 self._own = self._processes()
         except BaseException as error:  # noqa: BLE001 - handed on to whoever waits for the start
             self._end_processes()
+            self._remove_folder()
             self._tell(_settle, self._loaded, error)
             return
         self._watch()
@@ -316,6 +320,7 @@ class Core:
             library.end(self._llm, _END_SECONDS)
         self._llm = None
         self._end_processes()
+        self._remove_folder()
         self._flush()
         self._tell(self._refuse_rest)
 
@@ -326,6 +331,10 @@ class Core:
             if process.is_alive():
                 process.kill()
                 process.join()
+
+    def _remove_folder(self) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _tell(self, what: Callable[..., None], *arguments: Any) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits any more

@@ -5,6 +5,7 @@ Whatever vLLM has moved or renamed between versions is asked for here and nowher
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import inspect
@@ -17,7 +18,7 @@ from oumi_core.errors import ConfigError, PluginError
 from oumi_vllm.said import said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 __all__ = [
     "backend_of",
@@ -39,11 +40,14 @@ __all__ = [
     "reasoning_of",
     "reasoning_parser",
     "render",
+    "sockets_in",
     "tool_parser",
     "wake",
 ]
 
 _OLDEST = (0, 12)
+_SOCKETS = "VLLM_RPC_BASE_PATH"
+_LONGEST_FOLDER = 65  # a socket's whole path may have 107 bytes, its name has 37
 _PASSING = (408, 429)
 _SERVER_FAULT = 500
 _INSTALL = (
@@ -224,6 +228,22 @@ def _first(*names: str) -> Any:
         except ModuleNotFoundError:
             continue
     return importlib.import_module(names[-1])
+
+
+@contextlib.contextmanager
+def sockets_in(folder: str) -> Iterator[None]:
+    """Have an engine that is loaded in this block make its sockets in a folder, which we remove.
+
+    A core that is killed leaves its own behind, in the folder of all temporary files.
+    """
+    if _SOCKETS in os.environ or len(folder) > _LONGEST_FOLDER:
+        yield
+        return
+    os.environ[_SOCKETS] = folder
+    try:
+        yield
+    finally:
+        del os.environ[_SOCKETS]
 
 
 def is_of_vllm(process: str) -> bool:

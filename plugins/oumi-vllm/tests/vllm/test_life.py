@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,12 +156,20 @@ raise SystemExit("something went wrong")
 """
 
 
-def test_a_script_without_a_guard_runs_and_leaves_no_process_when_it_fails(folder: Path) -> None:
+def test_a_script_without_a_guard_runs_and_leaves_nothing_when_it_fails(folder: Path) -> None:
     (folder / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py"]
 
-    done = subprocess.run(
-        [sys.executable, "script.py"], cwd=folder, capture_output=True, text=True, check=False
-    )
+    with tempfile.TemporaryDirectory() as temporary:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, "TMPDIR": temporary},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        left = {path.name for path in Path(temporary).iterdir()}
 
     assert "something went wrong" in done.stderr
     assert done.returncode == 1, done.stderr
@@ -169,6 +178,7 @@ def test_a_script_without_a_guard_runs_and_leaves_no_process_when_it_fails(folde
     started = list(map(int, pids.split()))
     assert started
     assert still_running(started) == []
+    assert {name for name in left if not name.startswith("torchinductor")} == set()  # torch's cache
 
 
 def test_a_run_goes_on_however_it_ended_and_leaves_no_process(
