@@ -73,6 +73,7 @@ class Execution:
         self._turns: Turns[Any] | None = None
         self._attempts: Attempts | None = None
         self._budget: Budget | None = None
+        self._starting: asyncio.Timeout | None = None
         self._began = 0.0
         self._paused = False
 
@@ -109,7 +110,10 @@ class Execution:
                 await resumable.write_outputs(self._output.path)
 
     async def _with_engine(self, rows: Rows[T], deliver: Deliver) -> None:
-        async with self._engine(self.plan) as engine:
+        async with contextlib.AsyncExitStack() as stack:
+            engine = await self._started(stack)
+            if engine is None:
+                return
             self.num_workers = self.plan.num_workers or engine.num_workers
             row = Row(engine, self.plan)
             if self._budget is None:
@@ -117,6 +121,19 @@ class Execution:
             else:
                 attempts = BudgetedAttempts(row, engine, self.plan, self.num_workers, self._budget)
             await self._work(rows, row, attempts, deliver)
+
+    async def _started(self, stack: contextlib.AsyncExitStack) -> Engine | None:
+        """The engine, in use until `stack` ends; None if the run is stopped before it is up."""
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                if not self.tally.interrupted:
+                    return await stack.enter_async_context(self._engine(self.plan))
+        except TimeoutError:
+            if self._starting is None or not self._starting.expired():
+                raise
+        finally:
+            self._starting = None
+        return None
 
     async def _work(self, rows: Rows[T], row: Row, attempts: Attempts, deliver: Deliver) -> None:
         workers = self.num_workers or 1
@@ -189,6 +206,10 @@ class Execution:
         if self._attempts is not None:
             self._attempts.stop()
 
+    def _give_up_starting(self) -> None:
+        if self._starting is not None:
+            self._starting.reschedule(0.0)
+
     def is_cut(self) -> bool:
         """True if the run ended before its last row."""
         tally = self.tally
@@ -197,9 +218,11 @@ class Execution:
     # From any thread.
 
     def stop(self) -> None:
-        """Start no further row."""
+        """Start no further row; give up waiting for the engine."""
         self.tally.interrupted = True
         self._tell(self._stop_now)
+        if self._loop is not None and self._starting is not None:
+            self._loop.call_soon_threadsafe(self._give_up_starting)
 
     def pause(self) -> None:
         """Start no further row until `resume`."""

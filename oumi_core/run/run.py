@@ -71,7 +71,10 @@ class Run:
         return self._execution.in_flight
 
     def stop(self) -> None:
-        """Start no further row; what is in flight finishes and is handed out. Any thread."""
+        """Start no further row; what is in flight finishes and is handed out. Any thread.
+
+        An engine that is still being loaded is given up.
+        """
         self._execution.stop()
 
     def pause(self) -> None:

@@ -64,6 +64,46 @@ def test_a_paused_run_begins_nothing_and_loses_nothing() -> None:
         assert seen + sum(1 for _ in results) == 5000
 
 
+def test_a_run_that_is_stopped_gives_up_an_engine_that_is_being_loaded(tmp_path: Path) -> None:
+    log: list[str] = []
+    loading = threading.Event()
+
+    class Loading(Gated):
+        async def start(self) -> None:
+            log.append("start")
+            loading.set()
+            await asyncio.Event().wait()
+
+        async def stop(self) -> None:
+            log.append("stop")
+
+    with get_engine(Loading, model="m") as engine:
+        run = engine.run(rows("a", "b"), output_path=tmp_path / "out.jsonl")
+
+        def stop() -> None:
+            loading.wait(60)
+            run.stop()
+
+        threading.Thread(target=stop).start()
+
+        assert list(run) == []
+
+        assert log == ["start", "stop"]
+        assert str(run.stopped()) == "the run was stopped after 0 rows"
+    with get_engine(Gated, model="m") as engine:
+        again = engine.run(rows("a", "b"), output_path=tmp_path / "out.jsonl")
+        assert [result.ok for result in again] == [True, True]
+
+
+def test_an_engine_that_raises_while_it_is_loaded_is_not_taken_for_a_stop() -> None:
+    class Late(Gated):
+        async def start(self) -> None:
+            raise TimeoutError("no answer from the driver")
+
+    with get_engine(Late, model="m") as engine, pytest.raises(EngineError, match="no answer"):
+        engine.infer(list(rows("a")))
+
+
 def test_a_row_is_sent_though_the_input_has_no_second_one_yet() -> None:
     answered = threading.Event()
 
