@@ -91,11 +91,11 @@ class VLLMEngine(Engine):
             ConfigError: the model, an adapter or an argument is wrong.
             EngineError: vLLM cannot be brought up.
         """
+        await asyncio.to_thread(library.import_vllm)  # if it is not waited for, nothing is loaded
         self._core = core = Core(self._load)
         await core.start()
 
     def _load(self) -> Any:
-        library.import_vllm()
         name = self._arguments.fields.get("reasoning_parser")
         self._asking.reasoning = library.reasoning_parser(name) if name else None
         adapters = [find_adapter(name) for name in self._arguments.adapters]

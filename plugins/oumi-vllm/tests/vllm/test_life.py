@@ -54,12 +54,24 @@ class Command:
 
     def wait_for(self, rows: int) -> None:
         """Wait until so many rows are new in this run."""
+        self._wait(lambda: any(event["rows"] - event["reused"] >= rows for event in self.events()))
+
+    def wait_for_core(self) -> None:
+        """Wait until vLLM has started its engine core, which then loads the model."""
+        self._wait(lambda: any("EngineCore" in name_of(pid) for pid in self._started()))
+
+    def _wait(self, reached: Callable[[], bool]) -> None:
         until = time.monotonic() + 4 * GENEROUS
-        while not any(event["rows"] - event["reused"] >= rows for event in self.events()):
+        while not reached():
             assert time.monotonic() < until, self.log()
             assert self._process.poll() is None, self.log()
             time.sleep(0.05)
-        self.seen = [*processes(self._process.pid)][1:]
+        self.seen = self._started()
+
+    def _started(self) -> list[int]:
+        with contextlib.suppress(FileNotFoundError):  # one has just ended
+            return [*processes(self._process.pid)][1:]
+        return self._started()
 
     def events(self) -> Iterator[dict[str, Any]]:
         for line in self.log().splitlines():
@@ -179,6 +191,17 @@ def test_a_script_without_a_guard_runs_and_leaves_nothing_when_it_fails(folder: 
     assert started
     assert still_running(started) == []
     assert {name for name in left if not name.startswith("torchinductor")} == set()  # torch's cache
+
+
+def test_ctrl_c_gives_up_the_load(started: Callable[[], Command]) -> None:
+    loading = started()
+    loading.wait_for_core()
+
+    loading.interrupt()
+
+    assert loading.end() == 130, loading.log()
+    assert loading.left() == []
+    assert "Loading safetensors" not in loading.log()
 
 
 def test_a_run_goes_on_however_it_ended_and_leaves_no_process(
