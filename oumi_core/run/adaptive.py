@@ -87,6 +87,18 @@ class Adaptive:
                 self.pace.refused(started, rate, now)
                 if held_back and rate < math.inf:
                     self._cut(started, now)
+                if self.pace.is_cut_in_vain:
+                    self._begin_anew(now)
+
+    def _begin_anew(self, now: float) -> None:
+        """Forget the pace: it is not what the server refuses requests for."""
+        self.pace = Pace(now)
+        self._chance = Chance()
+        self._weighed = 0.0
+        # If it was the pace after all, few requests find that out.
+        self.concurrency = min(self.concurrency, _FIRST_CONCURRENCY)
+        self._cut_at = -math.inf
+        self._gradient.abandon(now)
 
     def _is_too_many(self, now: float) -> bool:
         """One more was refused that started at once: are they more than may be by chance?"""

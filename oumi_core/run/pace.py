@@ -32,6 +32,12 @@ _NEAR = 0.9
 held up somewhere arrive together. Then the pace only steps back on its curve, until another refusal
 so near to that pace confirms it."""
 
+_VAIN_CUTS = 10
+_MOSTLY = 2
+"""So many cuts in a row, without a climb back to the aim, reach a limit that fell to a 35th.
+If so many requests passed for each of them, it is not the pace that is refused, and more cuts would
+follow down to the slowest. Above a limit that fell further, little passes between two cuts."""
+
 _SLOWEST = 1 / 60
 _LONGEST_STEP = 0.5
 """Requests a second, and the most seconds of climbing that one request can stand for."""
@@ -69,6 +75,13 @@ class Pace:
         self._doubted = 0.0
         self._climbed = 0.0
         self._climb_to_aim = 0.0
+        self._cuts = 0
+        self._taken = 0.0
+
+    @property
+    def is_cut_in_vain(self) -> bool:
+        """True if cut follows cut though most requests pass: no limit explains that."""
+        return self._cuts >= _VAIN_CUTS and self._taken >= _MOSTLY * self._cuts
 
     def started(self, now: float) -> None:
         """A request has started; the rate must not be infinite."""
@@ -84,6 +97,7 @@ class Pace:
         """Let what passed long ago count less."""
         if now - self._since > 2 * _RECENT:
             self.passed, self._since = self.passed / 2, (self._since + now) / 2
+            self._taken += self.passed
 
     def _climb(self, seconds: float) -> None:
         if self._aim == math.inf:
@@ -92,6 +106,8 @@ class Pace:
         self._climbed += seconds
         away = self._climbed - self._climb_to_aim
         self.rate = max(self.rate, self._aim * (1.0 + _CURVE * away**_POWER))
+        if away >= 0.0:
+            self._cuts, self._taken = 0, 0.0
 
     def refused(self, started: float, rate: float, now: float) -> None:
         """The server has refused a request that started at that time and at that rate."""
@@ -102,6 +118,7 @@ class Pace:
             return  # a server that takes nothing, whatever the pace
         passed = max(self.passed, 1) / max(now - self._since, 1.0)
         by_chance = self._may_be_chance(rate)
+        self._taken += self.passed
         self.passed, self._since, self._cut_at = 0.0, now, now
         if first:
             self.rate = max(passed, _SLOWEST)
@@ -126,6 +143,7 @@ class Pace:
         borne = rate if self._aim == math.inf else passed
         self.rate = max(min(borne, _STEP_BACK * rate), _CUT * rate, _SLOWEST)
         self._aim = max(_AIM * rate, _SLOWEST)
+        self._cuts += 1
         self._doubted = 0.0
         self._climbed = 0.0
         self._climb_to_aim = -_time_to(self.rate / self._aim)

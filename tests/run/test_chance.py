@@ -81,6 +81,19 @@ def test_a_server_that_refuses_by_chance_costs_its_pauses_only(
     assert adaptive <= 1.5 * free
 
 
+@HINTS
+@pytest.mark.parametrize("share", [0.15, 0.2, 0.3])
+def test_a_server_that_refuses_much_by_chance_does_not_slow_a_run_to_a_row_a_minute(
+    virtual: Any, share: float, hint: float | None
+) -> None:
+    """A pace that was learned from bad luck is forgotten when cutting it has changed nothing."""
+    UnluckyServer.share, UnluckyServer.work, UnluckyServer.hint = share, 0.05, hint
+    adaptive, free = (
+        virtual(seconds(3000, num_workers=64, use_adaptive_concurrency=on)) for on in (True, False)
+    )
+    assert adaptive <= 30 * free
+
+
 def exceeded(share: float, at_once: int, requests: int, *, refusals_first: bool) -> bool:
     """Whether so many requests, sent so many at once, show more than chance."""
     draws, chance, answers = random.Random(1), Chance(), 0  # noqa: S311 - no secrets
