@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from asking import config
@@ -13,8 +13,8 @@ from oumi_core.errors import ConfigError
 
 from oumi_vllm.engine import VLLMEngine
 
-if TYPE_CHECKING:
-    from pathlib import Path
+# Oumi's own configs, where they lie beside the checkout.
+OUMIS = sorted((Path(__file__).parents[4] / "shared" / "oumi-configs").glob("*.yaml"))
 
 CONFIGS = (
     "model: {model_name: owner/m}",
@@ -145,6 +145,16 @@ def test_an_instance_serves_what_needs_no_other_weights() -> None:
     assert not plain.serves(adapted)
     assert with_lora.serves(adapted)
     assert VLLMEngine(config(adapted)).serves(base)
+
+
+@pytest.mark.skipif(not OUMIS, reason="needs Oumi's configs, which are not in the repository")
+def test_each_config_of_oumis_for_vllm_makes_an_engine() -> None:
+    configs = map(InferenceConfig.from_yaml, OUMIS)
+    served = [read for read in configs if read.engine == "VLLM"]
+
+    engines = [VLLMEngine(config(read.model, **read.engine_args)) for read in served]
+
+    assert len(engines) > 10
 
 
 @pytest.mark.parametrize("text", CONFIGS)
