@@ -19,7 +19,6 @@ import asyncio
 import contextlib
 import itertools
 import os
-import shutil
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -137,7 +136,7 @@ class LocalQueue(BatchBackend):
 
     async def forget(self, handle: str) -> None:
         """Remove a part's folder."""
-        await asyncio.to_thread(shutil.rmtree, self._queue / handle, ignore_errors=True)
+        await asyncio.to_thread(JobFolder(self._queue / handle).remove)
 
 
 def _some(lines: Iterator[BatchLine]) -> list[BatchLine]:

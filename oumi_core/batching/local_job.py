@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["JobFolder", "result_line"]
 
 _NEW: Final = ".new-"
+_GONE: Final = ".gone-"
 
 
 @attrs.frozen
@@ -49,9 +51,13 @@ class JobFolder:
         """All jobs of a queue, the newest first."""
         if not queue.is_dir():
             return []
-        jobs = [cls(path) for path in queue.iterdir() if (path / "job.json").is_file()]
-        jobs = [job for job in jobs if not job.path.name.startswith(".")]
-        return sorted(jobs, key=lambda job: job.created_at, reverse=True)
+        created: dict[Path, float] = {}
+        for path in queue.iterdir():
+            # Others stand beside the jobs, and a job may be forgotten meanwhile.
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                created[path] = cls(path).created_at
+        jobs = [cls(path) for path in created if not path.name.startswith(".")]
+        return sorted(jobs, key=lambda job: created[job.path], reverse=True)
 
     # Who puts it into the queue.
 
@@ -79,6 +85,13 @@ class JobFolder:
         """Ask for it to be stopped; does nothing if it is at its end."""
         if self.path.is_dir() and self._end() is None:
             (self.path / "cancel").touch(0o600)
+
+    def remove(self) -> None:
+        """Take a job out of its queue: in one step, for without its end it would run again."""
+        with contextlib.suppress(FileNotFoundError):
+            self.path.rename(self.path.with_name(f"{_GONE}{self.path.name}"))
+        for gone in self.path.parent.glob(f"{_GONE}*"):  # also what a process that died left
+            shutil.rmtree(gone, ignore_errors=True)
 
     # Who looks at it.
 

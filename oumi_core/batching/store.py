@@ -23,7 +23,6 @@ from oumi_core.state_folder import make_private, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from oumi_core.batching.records import Facts
@@ -156,7 +155,7 @@ class BatchStore:
         for path in self.root.glob(f"*/{_UNSENT}"):
             if path.parent.name.startswith("."):
                 continue
-            with self.locked(path.parent) as free:
+            with contextlib.suppress(ConfigError), self.locked(path.parent) as free:
                 if free and self._is_twin(path.parent, folder, facts):
                     return path.parent
         return None
@@ -169,9 +168,19 @@ class BatchStore:
         manifest.close()
         return _asked(manifest.facts) == _asked(facts) and same_rows(other, folder)
 
-    def locked(self, folder: Path) -> AbstractContextManager[bool]:
-        """Be the only process that sends a batch; False if another one is."""
-        return file_lock(folder / _LOCK)
+    @contextlib.contextmanager
+    def locked(self, folder: Path) -> Iterator[bool]:
+        """Be the only process that sends a batch; False if another one is.
+
+        Raises:
+            ConfigError: it was forgotten a moment ago.
+        """
+        with contextlib.ExitStack() as held:
+            try:
+                free = held.enter_context(file_lock(folder / _LOCK))
+            except FileNotFoundError:
+                raise ConfigError(f"batch {folder.name} was forgotten by another process") from None
+            yield free
 
     def forget(self, batch_id: str) -> None:
         """Remove a batch from this machine: in one step, so that no half of one stays.
@@ -187,7 +196,7 @@ class BatchStore:
     def _sweep(self) -> None:
         """Remove what processes that have ended were building."""
         for path in self.root.glob(f"{_BUILDING}*"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, ConfigError):
                 # One that is new may be about to be locked.
                 if time.time() - path.stat().st_mtime < _NEW:
                     continue

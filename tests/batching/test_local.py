@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ import attrs
 import pytest
 
 from oumi_core.batching import BatchStatus
+from oumi_core.batching.local_job import JobFolder
+from oumi_core.batching.store import BatchStore
 from oumi_core.configs import (
     GenerationParams,
     GuidedDecodingParams,
@@ -204,6 +207,63 @@ def test_forgetting_removes_the_job_from_the_queue(bench: Bench, echo: Inference
     assert list((bench.folder / "state").glob("local/*/*/job.json"))
     echo.forget_batch(batch_id)
     assert not list((bench.folder / "state").glob("local/*/*/job.json"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_a_kill_in_the_middle_of_forgetting_leaves_no_job_that_would_run_again(
+    bench: Bench, echo: InferenceEngine, moment: int
+) -> None:
+    batch_id = echo.infer_batch(asked("a"))
+    echo.wait_batch(batch_id)
+    forget = f"""
+import oumi_core as oumi
+with oumi.get_engine("echo", model="demo") as engine:
+    engine.forget_batch("{batch_id}")
+"""
+    killed = subprocess.run(
+        [
+            *(
+                "strace",
+                "-f",
+                "-o",
+                "/dev/null",
+                "-e",
+                f"inject=unlinkat:signal=KILL:when={moment}",
+            ),
+            *(sys.executable, "-c", forget),
+        ],
+        env=bench.environ,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    (queue,) = (bench.folder / "state" / "local").iterdir()
+    assert [job for job in JobFolder.all_in(queue) if not job.is_ended()] == []
+    batch_id = echo.infer_batch(asked("b"))
+    echo.wait_batch(batch_id)
+    echo.forget_batch(batch_id)
+    assert [path for path in queue.iterdir() if path.is_dir()] == []  # nor half of the other
+
+
+def test_jobs_that_are_forgotten_meanwhile_are_left_out_of_a_queue(tmp_path: Path) -> None:
+    for number in range(500):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}" / "job.json").write_text("{}")
+    removing = threading.Thread(
+        target=lambda: [JobFolder(path).remove() for path in sorted(tmp_path.iterdir())]
+    )
+    removing.start()
+    while removing.is_alive():
+        assert len(JobFolder.all_in(tmp_path)) <= 500
+    assert JobFolder.all_in(tmp_path) == []
+
+
+def test_a_batch_that_another_process_has_forgotten_is_not_there(tmp_path: Path) -> None:
+    store = BatchStore(tmp_path)
+    folder = store.root / "batch-1"
+    with pytest.raises(ConfigError, match="batch-1 was forgotten"), store.locked(folder):
+        pass
 
 
 def test_several_processes_may_wait_for_one_batch(bench: Bench, echo: InferenceEngine) -> None:

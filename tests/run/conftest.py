@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,13 +109,3 @@ class ThousandRows:
 def thousand(tmp_path: Path) -> ThousandRows:
     """A thousand rows to run, in a real process."""
     return ThousandRows(tmp_path)
-
-
-@pytest.fixture(scope="session")
-def strace() -> None:
-    """Skips tests where strace cannot be used."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-    tried = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, check=False)
-    if tried.returncode:
-        pytest.skip("strace may not trace here")
