@@ -3,7 +3,7 @@
 Runs the jobs of the queue, one after another, the oldest first; ends when there was none for a
 while (`OUMI_BATCH_IDLE_SECONDS`, default 30). It can be killed at any moment: whoever next looks at
 a batch of the queue has another one started, which goes on from the journal. SIGTERM lets what is
-in flight finish first.
+in flight finish first. A disk that refuses ends it with `DISK_REFUSED`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,8 +23,9 @@ import attrs
 from oumi_core.batching.local_job import JobFolder, result_line
 from oumi_core.batching.salvage import salvage
 from oumi_core.batching.status import BatchError, BatchStatus, RequestCounts
-from oumi_core.batching.worker_process import LOG, only_worker
-from oumi_core.errors import ConfigError, OumiError, PluginError
+from oumi_core.batching.worker_process import DISK_REFUSED, LOG, only_worker
+from oumi_core.disk import DISK_REFUSALS
+from oumi_core.errors import ConfigError, OumiError, PluginError, RunStopped
 from oumi_core.inference import InferenceEngine
 from oumi_core.types.failure import Failure, FailureKind
 
@@ -101,6 +103,8 @@ class _Worker:
             try:
                 self._answer_all(job)
             except OumiError as error:
+                if _is_of_the_disk(error):
+                    raise
                 self._end_early(job, BatchStatus.FAILED, _error(error))
             finally:
                 self._run = None
@@ -181,6 +185,13 @@ def _error(error: OumiError) -> BatchError:
     return BatchError(str(error), None if failure is None else failure.kind.value)
 
 
+def _is_of_the_disk(error: Exception) -> bool:
+    """True if the disk refused, so that the job goes on when that is mended."""
+    if isinstance(error, RunStopped):
+        return error.failure is None
+    return isinstance(error, OSError) and error.errno in DISK_REFUSALS
+
+
 def _idle_seconds() -> float:
     return float(os.environ.get(_IDLE_VARIABLE, _IDLE_SECONDS))
 
@@ -192,6 +203,15 @@ def main(queue: Path, engine: str) -> None:
     try:
         while _had_its_turn(worker, queue) and worker.next_job() is not None:
             pass  # a job came between the last look and the end of the turn
+    except (OSError, RunStopped) as error:
+        if not _is_of_the_disk(error):
+            raise
+        with contextlib.suppress(OSError):
+            traceback.print_exception(error)
+        job = worker.next_job()
+        if job is not None:
+            job.excuse_start()
+        sys.exit(DISK_REFUSED)
     finally:
         worker.close()
 

@@ -182,6 +182,10 @@ class JobFolder:
         _write(path, {"lines": max(lines, last["lines"]), "starts": starts + 1})
         return int(starts)
 
+    def excuse_start(self) -> None:
+        """Do not count the worker that began it last, nor those before: it did not die of it."""
+        (self.path / "starts.json").unlink(missing_ok=True)
+
     def open_results(self) -> IO[bytes]:
         """The file for its results; those of a worker that died come again from the journal."""
         path = self.path / "results.jsonl.partial"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import sqlite3
 import threading
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
+from oumi_core.disk import DISK_REFUSALS
 from oumi_core.errors import ConfigError, RunStopped
 from oumi_core.loop import Threads
 from oumi_core.run.spending import spent_in
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["JOURNAL_KIND", "Entry", "Journal", "Stored", "journal_path"]
 
 _SQLITE_REFUSALS = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
-_SYSTEM_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
-"""What SQLite and the system say of a disk that is at fault itself, and not the path to it."""
+"""What SQLite says of a disk that is at fault itself, and not the path to it."""
 
 _INDEX = "CREATE INDEX IF NOT EXISTS result_key ON result (key, run DESC, ok DESC, id)"
 """In the order in which `find` wants them: the thousandth of equal rows is found at once, too."""
@@ -205,7 +204,7 @@ class Journal:
                 ) from error
             raise ConfigError(f"{self.path}: not a journal ({error}); move it away") from error
         except OSError as error:
-            if error.errno in _SYSTEM_REFUSALS:
+            if error.errno in DISK_REFUSALS:
                 raise self._refused(error.strerror) from error
             raise ConfigError(
                 f"output_path: cannot write {self.path}: {error.strerror}; choose another path"

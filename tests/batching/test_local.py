@@ -400,6 +400,42 @@ with oumi.get_engine("shelf", model="demo", **config) as engine:
 
 
 @pytest.mark.slow
+def test_a_disk_that_refuses_is_told_to_who_waits_and_the_batch_goes_on_when_it_is_mended(
+    bench: Bench,
+) -> None:
+    waited = bench.python("""
+import os, resource
+from pathlib import Path
+import oumi_core as oumi
+from oumi_core.batching.worker_process import only_worker
+from oumi_core.errors import RunStopped
+from oumi_core.types import Conversation, Message, Role
+queue = Path(os.environ["OUMI_STATE_DIR"], "local", "oumi-core%3Aecho")
+queue.mkdir(parents=True)
+rows = [Conversation([Message(Role.USER, f"{at} " + "x" * 2000)]) for at in range(300)]
+with oumi.get_engine("echo", model="demo") as engine:
+    with only_worker(queue):  # so that the worker starts with the disk as it is then
+        print(engine.infer_batch(rows))
+    batch_id = engine.list_batches().batches[0].id
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+    for _ in range(6):
+        try:
+            engine.wait_batch(batch_id)
+        except RunStopped as stopped:
+            print(stopped)
+""")
+    batch_id, *refusals = waited.stdout.splitlines()
+    assert len(refusals) == 6, waited.stderr
+    assert all("mend the disk and run the same again" in refusal for refusal in refusals)
+    done = bench.python(f"""
+import oumi_core as oumi
+with oumi.get_engine("echo", model="demo") as engine:
+    print(engine.wait_batch("{batch_id}").outcomes)
+""")
+    assert done.stdout == "{'ok': 300}\n", done.stderr
+
+
+@pytest.mark.slow
 def test_ten_thousand_rows_survive_three_kills_of_the_worker(
     bench: Bench, echo: InferenceEngine
 ) -> None:
