@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from oumi_core.cli.console import events_instead_of_notes, note, show_error
-from oumi_core.errors import OumiError
+from oumi_core.disk import DISK_REFUSALS
+from oumi_core.errors import OumiError, RunStopped
 from oumi_core.exit_codes import ExitCode, exit_code_of
 
 if TYPE_CHECKING:
@@ -66,15 +67,31 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader that goes away ends it without a word."""
+        """Run the command; a reader that goes away ends it without a word, a full disk with one.
+
+        Raises:
+            RunStopped: the disk refuses what is printed.
+        """
         try:
             code = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # What is still in the buffer must not raise again when the interpreter ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_output()
             return _PIPE_CLOSED
+        except OSError as error:
+            if error.errno not in DISK_REFUSALS:
+                raise
+            _discard_output()
+            raise RunStopped(
+                f"{error.filename or 'standard output'}: the disk refused a write: "
+                f"{error.strerror}; make room and run the same again"
+            ) from error
         return code
+
+
+def _discard_output() -> None:
+    """What is still in the buffer must not raise again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -177,6 +177,24 @@ def test_streams_that_were_closed_do_no_harm(here: Any) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("asked", ["--prompt hi", "--input_path in.jsonl"])
+def test_a_full_disk_behind_standard_output_stops_with_a_word(here: Any, asked: str) -> None:
+    (here.folder / "in.jsonl").write_text('{"prompt": "a"}\n' * 1000)
+    done = subprocess.run(
+        ["bash", "-c", f'"$0" infer --engine echo --model.model_name m {asked} > /dev/full', OUMI],
+        env=here.environ,
+        cwd=here.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.endswith(
+        "standard output: the disk refused a write: No space left on device; make room and run the "
+        "same again\n"
+    )
+
+
 def test_help_names_the_commands(here: Any) -> None:
     for arguments, code in ((["--help"], 0), ([], 2)):
         done = here.oumi(*arguments)
