@@ -198,16 +198,26 @@ class Manifest:
     # Its parts.
 
     def parts(self) -> list[PartRecord]:
-        """All parts, in order."""
+        """All parts, in order.
+
+        Raises:
+            ConfigError: they cannot be read.
+            RunStopped: the disk refuses.
+        """
         names = [field.name for field in attrs.fields(PartRecord)]
         query = f"SELECT {', '.join(names)} FROM part ORDER BY number"  # noqa: S608 - of our class
-        rows = (dict(zip(names, row, strict=True)) for row in self._all(query))
-        return [
-            PartRecord(
-                **{**row, "status": _read_status(row["status"]), "ended": bool(row["ended"])}
-            )
-            for row in rows
-        ]
+        rows = [dict(zip(names, row, strict=True)) for row in self._all(query)]
+        try:
+            return [
+                PartRecord(
+                    **{**row, "status": _read_status(row["status"]), "ended": bool(row["ended"])}
+                )
+                for row in rows
+            ]
+        except (ValueError, TypeError, KeyError) as error:  # a status of no such form
+            raise ConfigError(
+                f"{self.folder / DATABASE}: not a manifest that can be read: {error}"
+            ) from error
 
     def tried(self, number: int) -> float:
         """A part is about to be sent for the first time; when that is."""

@@ -256,6 +256,11 @@ def without_a_table(folder: Path) -> None:
         database.execute("DROP TABLE result")
 
 
+def with_half_a_status(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "batch.db", isolation_level=None)) as database:
+        database.execute("UPDATE part SET status = substr(status, 1, 20)")
+
+
 def cut_off(folder: Path) -> None:
     os.truncate(folder / "batch.db", 6000)
 
@@ -264,7 +269,9 @@ def without_rows(folder: Path) -> None:
     (folder / "rows.jsonl").unlink()
 
 
-@pytest.mark.parametrize("damage", [without_facts, without_a_table, cut_off, without_rows])
+@pytest.mark.parametrize(
+    "damage", [without_facts, without_a_table, with_half_a_status, cut_off, without_rows]
+)
 def test_a_damaged_manifest_is_an_error_that_names_it(
     bench: Bench, config: str, damage: Callable[[Path], None]
 ) -> None:
