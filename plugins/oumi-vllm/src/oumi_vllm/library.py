@@ -27,6 +27,7 @@ __all__ = [
     "defaults",
     "end",
     "has_output",
+    "heeds_each_seed",
     "import_vllm",
     "is_cpu",
     "is_dead",
@@ -78,11 +79,17 @@ def import_vllm() -> Any:
         importlib.import_module("vllm.entrypoints.llm")
     except (ImportError, RuntimeError, OSError) as error:
         raise PluginError(_import_fault(error), name="vllm") from error
-    version: tuple[Any, ...] = getattr(vllm, "__version_tuple__", (0, 0))
-    if (0, 0) < version[:2] < _OLDEST:  # 0.0 is a build of a checkout
-        found = ".".join(map(str, version[:2]))
+    version = _version()
+    if (0, 0) < version < _OLDEST:
+        found = ".".join(map(str, version))
         raise PluginError(f"engine 'vllm' needs vLLM 0.12 or later, found {found}", name="vllm")
     return vllm
+
+
+def _version() -> tuple[Any, ...]:
+    """Of the vLLM that is installed, its first two numbers; 0.0 is a build of a checkout."""
+    version: tuple[Any, ...] = getattr(importlib.import_module("vllm"), "__version_tuple__", (0, 0))
+    return version[:2]
 
 
 def _import_fault(error: BaseException) -> str:
@@ -121,6 +128,11 @@ def is_cpu() -> bool:
     """True on a machine where the model runs on the CPU."""
     cpu: bool = importlib.import_module("vllm.platforms").current_platform.is_cpu()
     return cpu
+
+
+def heeds_each_seed() -> bool:
+    """True if, on a CPU, a row's seed holds whatever the other rows of a step have."""
+    return not (0, 0) < _version() < (0, 29)  # until then, one row without a seed took it from all
 
 
 def reads_gguf() -> bool:
