@@ -26,6 +26,7 @@ __all__ = [
     "chat_request",
     "defaults",
     "end",
+    "field_names",
     "has_output",
     "heeds_each_seed",
     "import_vllm",
@@ -116,6 +117,13 @@ def defaults() -> Mapping[str, Any]:
         else:
             values[field.name] = None
     return values
+
+
+def field_names(config: Any) -> Sequence[str]:
+    """The names that a config class of vLLM's takes; none for an object of another kind."""
+    if not dataclasses.is_dataclass(config):
+        return []
+    return [field.name for field in dataclasses.fields(config)]
 
 
 def lora_ranks() -> Sequence[int]:

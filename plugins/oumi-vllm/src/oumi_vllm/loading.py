@@ -10,11 +10,11 @@ from oumi_core.errors import ConfigError, EngineError, OumiError
 from oumi_core.types.failure import Failure, FailureKind
 
 from oumi_vllm import library
-from oumi_vllm.arguments import check_names
+from oumi_vllm.arguments import check_names, nearest
 from oumi_vllm.said import said
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from oumi_vllm.adapters import Adapter
     from oumi_vllm.arguments import Arguments
@@ -86,9 +86,23 @@ def _config_object(value: Any, default: Any, place: str) -> Any:
     if not isinstance(value, dict) or default is None or isinstance(default, dict):
         return value
     try:
-        return type(default)(**value)
+        made = type(default)(**value)
     except (TypeError, ValueError) as error:  # pydantic's is a ValueError
         raise ConfigError(f"{place}: {said(error)}") from error
+    faults = list(_passed_over(value, made, place))
+    if faults:
+        raise ConfigError(*faults)
+    return made
+
+
+def _passed_over(given: Mapping[str, Any], config: Any, place: str) -> Iterator[str]:
+    """Names that vLLM does not know; up to 0.14 or 0.15 it passes them over in silence."""
+    known = library.field_names(config)
+    for name, value in given.items():
+        if known and name not in known:
+            yield f"{place}.{name}: vLLM has no such argument{nearest(name, known)}"
+        elif known and isinstance(value, dict):
+            yield from _passed_over(value, getattr(config, name), f"{place}.{name}")
 
 
 def _compact(default: Any) -> Any:

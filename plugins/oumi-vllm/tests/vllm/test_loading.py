@@ -33,11 +33,23 @@ def test_each_name_is_checked_against_the_vllm_that_is_there() -> None:
     assert "engine_args.tensor_parallel: vLLM has no such argument; did you mean" in said
 
 
-def test_a_nested_name_is_checked_too() -> None:
-    said = refusal(structured_outputs_config={"backend": "xgrammar", "disable_whitespace": True})
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("structured_outputs_config", "disable_any_whitespaces"),
+        ("compilation_config.pass_config", "fuse_norm_qunt"),
+    ],
+)
+def test_a_nested_name_is_checked_too(path: str, name: str) -> None:
+    first, *others = path.split(".")
+    value: dict[str, Any] = {name: True}
+    for other in others:
+        value = {other: value}
 
-    assert "engine_args.structured_outputs_config: " in said
-    assert "disable_whitespace" in said
+    said = refusal(**{first: value})
+
+    assert f"engine_args.{first}" in said
+    assert name in said
 
 
 def test_a_value_that_vllm_refuses_comes_with_its_reason() -> None:
