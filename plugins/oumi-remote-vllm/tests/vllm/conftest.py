@@ -21,12 +21,15 @@ from oumi_core.types.conversation import Conversation, Message, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from oumi_core.inference import InferenceEngine
 
     Engines = Callable[..., InferenceEngine]
 
 TINY = Path(__file__).parents[4] / "tests" / "models" / "tiny"
+_PIRATE, _SHOUT = (TINY / "adapters" / style for style in ("pirate", "shout"))
+HOST = "127.0.0.1"
 BASE = "meta-llama/Llama-3.1-8B-Instruct"
 _READY_SECONDS = 300.0
 
@@ -44,26 +47,40 @@ class Server:
 
     url: str
     model: Path = TINY
-    pirate: Path = TINY / "adapters" / "pirate"
-    shout: Path = TINY / "adapters" / "shout"
+    pirate: Path = _PIRATE
+    shout: Path = _SHOUT
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server; it takes half a minute to be up."""
+    adapters = [
+        *("--enable-lora", "--max-lora-rank", "8", "--max-loras", "4", "--lora-modules"),
+        *(f"my-adapter={_PIRATE}", f"adapter-v1={_PIRATE}", f"adapter-v2={_SHOUT}"),
+    ]
+    tools = ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"]
+    priority = ["--scheduling-policy", "priority"]
+    arguments = [*("--served-model-name", BASE, "tiny"), *adapters, *tools, *priority]
+    with serving(TINY, *arguments, log=tmp_path_factory.mktemp("vllm") / "server.log") as url:
+        yield Server(url)
+
+
+@pytest.fixture(scope="session", name="serving")
+def make_serving() -> Callable[..., AbstractContextManager[str]]:
+    """Starts another server, of another model."""
+    return serving
+
+
+@contextlib.contextmanager
+def serving(model: Path, *arguments: str, log: Path) -> Iterator[str]:
+    """A vLLM server in a process group of its own; its URL."""
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    found = Server(f"http://127.0.0.1:{port}")
+        unused.bind((HOST, 0))
+        port = str(unused.getsockname()[1])
     command = [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
-        *("--model", str(TINY), "--served-model-name", BASE, "tiny"),
-        *("--host", "127.0.0.1", "--port", str(port)),
+        *("--model", str(model), "--host", HOST, "--port", port),
         *("--dtype", "float32", "--enforce-eager", "--max-model-len", "1024"),
-        *("--enable-lora", "--max-lora-rank", "8", "--max-loras", "4", "--lora-modules"),
-        *(f"my-adapter={found.pirate}", f"adapter-v1={found.pirate}", f"adapter-v2={found.shout}"),
-        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes"),
-        *("--scheduling-policy", "priority"),
     ]
     environ = {
         **os.environ,
@@ -71,14 +88,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true",
         "VLLM_CPU_KVCACHE_SPACE": "1",
     }
-    log = tmp_path_factory.mktemp("vllm") / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environ, stdout=output, stderr=output, start_new_session=True
+            [*command, *arguments],
+            env=environ,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
+    url = f"http://{HOST}:{port}"
     try:
-        wait_until_up(process, found.url, log)
-        yield found
+        wait_until_up(process, url, log)
+        yield url
     finally:
         # The server's engine is a process of its own.
         with contextlib.suppress(ProcessLookupError):

@@ -8,10 +8,10 @@ and "?" have an answer that is known, without a vision model's weights or any tr
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
-from asking import TINY
 from PIL import Image
 from transformers import (
     AutoTokenizer,
@@ -23,10 +23,9 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 __all__ = ["ANSWERS", "image", "make_model"]
+
+_TINY = Path(__file__).parent / "tiny"
 
 _COUNTRIES = {"red": "France", "green": "Italy", "blue": "Egypt", "yellow": "Peru"}
 """The word that each colour is; each is one token."""
@@ -59,7 +58,7 @@ def image(color: str) -> bytes:
 def make_model(folder: Path) -> None:
     """Write the model, its tokenizer and its processor."""
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    tokenizer = AutoTokenizer.from_pretrained(_TINY)
     tokenizer.add_special_tokens({"additional_special_tokens": _SPECIAL})
     size = {"longest_edge": _SIDE}
     images = Idefics3ImageProcessor(size=size, max_image_size=size, do_image_splitting=False)
@@ -73,11 +72,11 @@ def make_model(folder: Path) -> None:
 
 def _sighted(tokenizer: Any) -> Any:
     """The tiny model behind a random vision tower; new tokens mean nothing to it."""
-    blind = LlamaForCausalLM.from_pretrained(TINY, dtype=torch.float32)
+    blind = LlamaForCausalLM.from_pretrained(_TINY, dtype=torch.float32)
     known = blind.config.vocab_size
     blind.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     blind.get_input_embeddings().weight.data[known:] = 0
-    text = LlamaConfig.from_pretrained(TINY, vocab_size=len(tokenizer))
+    text = LlamaConfig.from_pretrained(_TINY, vocab_size=len(tokenizer))
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1}
     vision |= {"num_attention_heads": 2, "image_size": _SIDE, "patch_size": _SIDE // 2}
     config = Idefics3Config(
