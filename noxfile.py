@@ -146,6 +146,6 @@ def bench(session: nox.Session) -> None:
 def model(session: nox.Session) -> None:
     """Ask the tiny model all it was taught, with llama.cpp and with transformers."""
     session.install("torch==2.13.0", "transformers", "peft", "tokenizers")
-    session.install("safetensors", "gguf", "numpy", "xllamacpp", MYPY)
+    session.install("safetensors", "gguf", "numpy", "pillow", "xllamacpp", MYPY)
     session.run("mypy", "tests/models", env={"MYPYPATH": "tests/models"})
     session.run("python", "tests/models/check.py", *session.posargs)

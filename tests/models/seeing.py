@@ -72,7 +72,7 @@ def make_model(folder: Path) -> None:
 
 def _sighted(tokenizer: Any) -> Any:
     """The tiny model behind a random vision tower; new tokens mean nothing to it."""
-    blind = LlamaForCausalLM.from_pretrained(_TINY, dtype=torch.float32)
+    blind: Any = LlamaForCausalLM.from_pretrained(_TINY, dtype=torch.float32)
     known = blind.config.vocab_size
     blind.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     blind.get_input_embeddings().weight.data[known:] = 0
@@ -87,7 +87,8 @@ def _sighted(tokenizer: Any) -> Any:
         scale_factor=2,  # its four patches become one token
         tie_word_embeddings=True,
     )
-    model = Idefics3ForConditionalGeneration(config).float().eval()
+    make: Any = Idefics3ForConditionalGeneration  # whose types are not complete
+    model = make(config).float().eval()
     model.model.text_model.load_state_dict(blind.model.state_dict())
     model.tie_weights()
     for weights in model.model.vision_model.parameters():
