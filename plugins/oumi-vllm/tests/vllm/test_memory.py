@@ -38,7 +38,9 @@ def test_memory_does_not_grow_with_the_rows(asks: Asks, tmp_path: Path) -> None:
     run_rows("second.jsonl")
     grown = {name: size - before[name] for name, size in megabytes().items()}
 
-    # The workers hold the KV cache, which on a CPU takes its memory as it fills.
-    of_rows = {name: size for name, size in grown.items() if "Worker" not in name}
-    assert len(of_rows) > 1, grown  # this process, and the engine core
+    # The workers hold the KV cache, which on a CPU takes its memory as it fills. Where there are
+    # none, as in 0.17, the engine core holds it, and cannot be told from it.
+    holder = "Worker" if any("Worker" in name for name in grown) else "EngineCor"
+    of_rows = {name: size for name, size in grown.items() if holder not in name}
+    assert len(of_rows) > 1, grown
     assert max(of_rows.values()) < MOST, grown
