@@ -55,7 +55,9 @@ def threads_before() -> int:
 
 @pytest.fixture(scope="module")
 def sees(folder: Path, threads_before: int) -> Iterator[Asks]:
-    library.import_vllm()
+    version = library.import_vllm().__version_tuple__
+    if (0, 17) <= version < (0, 31):
+        pytest.skip("this vLLM counts no patches for a small image of Idefics3, and dies of one")
     engine_args: dict[str, Any] = {
         "enforce_eager": True,
         "allowed_local_media_path": str(folder / "inside"),
