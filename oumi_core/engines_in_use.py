@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from oumi_core.errors import ConfigError, EngineError, OumiError
-from oumi_core.loop import Job, close_at_exit
+from oumi_core.loop import close_at_exit, run_soon
 from oumi_core.types.failure import Failure, FailureKind
 
 if TYPE_CHECKING:
@@ -150,4 +150,4 @@ def _broken(error: BaseException) -> EngineError:
 def _close_later(engines: EnginesInUse) -> None:
     # Not waited for: the garbage collector may run in any thread, the loop's too.
     if engines.has_any():
-        Job(engines.close())
+        run_soon(engines.close)

@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import os
 import threading
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
@@ -19,7 +20,7 @@ from oumi_core.errors import OumiError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-__all__ = ["Job", "Threads", "close_at_exit", "run_async", "run_blocking"]
+__all__ = ["Job", "Threads", "close_at_exit", "run_async", "run_blocking", "run_soon"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,6 +93,7 @@ _running: set[Job[Any]] = set()
 """What runs holds itself: else the garbage collector might end it, in whatever thread it runs."""
 
 _closers: dict[int, Callable[[], Coroutine[Any, Any, None]]] = {}
+_soon: deque[Callable[[], Coroutine[Any, Any, None]]] = deque()
 
 
 def _loop_thread() -> _LoopThread:
@@ -100,7 +102,25 @@ def _loop_thread() -> _LoopThread:
         if _shared is None or _shared.pid != os.getpid():
             _closers.clear()  # after a fork: those engines are the parent's to close
             _shared = _LoopThread()
+            _shared.loop.call_soon_threadsafe(_begin_soon)
         return _shared
+
+
+def run_soon(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Have a coroutine run on the private loop, as soon as there is one; nobody waits for it.
+
+    For the garbage collector, which calls in the middle of anything, the making of that loop
+    included: no lock is taken.
+    """
+    _soon.append(make)
+    shared = _shared
+    if shared is not None and shared.pid == os.getpid():
+        shared.loop.call_soon_threadsafe(_begin_soon)
+
+
+def _begin_soon() -> None:
+    while _soon:
+        Job(_soon.popleft()())
 
 
 class Job(Generic[T]):

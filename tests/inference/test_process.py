@@ -7,6 +7,10 @@ import subprocess
 import sys
 import textwrap
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 COMMON = """
 import asyncio, os, sys, threading
@@ -69,6 +73,36 @@ def test_a_run_that_is_dropped_half_way_does_not_keep_the_process_from_ending() 
         next(iter(run))
         """
     assert output_of(body).splitlines()[:2] == ["start", "asleep"]
+
+
+def test_an_engine_that_the_garbage_collector_finds_while_the_loop_is_made_does_not_hang(
+    tmp_path: Path,
+) -> None:
+    # Takes the place of uvloop, where it is installed, and of what else may collect just then.
+    (tmp_path / "uvloop.py").write_text(
+        "import asyncio, gc\n"
+        "def new_event_loop():\n"
+        "    gc.collect()\n"
+        "    return asyncio.new_event_loop()\n"
+    )
+    body = f"""
+        import gc
+        sys.path.insert(0, {str(tmp_path)!r})
+        gc.disable()
+        cycle = [get_engine(Loud, model="m")]
+
+        async def run():
+            async def keep(result): print(result.ok)
+            await cycle[0].run(ask("x")).execute(keep)
+
+        asyncio.run(run())
+        cycle.append(cycle)
+        del cycle
+        get_engine(Loud, model="m").infer(ask("x"))
+        """
+    lines = output_of(body).splitlines()
+    assert lines[:2] == ["start", "True"]
+    assert sorted(lines[2:]) == ["start", "stop", "stop"]
 
 
 def test_ctrl_c_in_a_blocking_call_cancels_the_work_before_it_is_raised() -> None:
