@@ -80,6 +80,7 @@ class Attempts:
         self._max_reasks = guided.max_reasks if guided is not None else 0
         self._succeeded = 0
         self._failed_in_a_row = 0
+        self._failing_since: float | None = None
         self._alike_in_a_row = 0
         self._stopped = False
         self._waiting: set[asyncio.Task[Any]] = set()
@@ -180,8 +181,8 @@ class Attempts:
         self._governor.cancelled(ticket)
 
     def _overdue(self, turn: Turn[Any], conversation: Conversation) -> Result:
-        self._failed_in_a_row += 1
         failure = self.overdue()
+        self._count(failure, self._clock())
         return self.finished(turn, Result(turn.index, conversation, error=failure))
 
     def overdue(self) -> Failure:
@@ -240,8 +241,8 @@ class Attempts:
             failure: how the attempt failed.
             final: True if the row cannot be tried again; others may still have to wait for it.
         """
-        self._count(failure)
         now = asyncio.get_running_loop().time()
+        self._count(failure, now)
         decision, defect = self._decide(turn, failure, now)
         if defect is not None:
             failure = attrs.evolve(failure, message=f"{failure.message}; {defect}")
@@ -262,7 +263,9 @@ class Attempts:
                 pass
         return failure
 
-    def _count(self, failure: Failure) -> None:
+    def _count(self, failure: Failure, now: float) -> None:
+        if not self._failed_in_a_row:
+            self._failing_since = now
         self._failed_in_a_row += 1
         if depends_on_no_row(failure):
             self._alike_in_a_row += 1
@@ -279,6 +282,7 @@ class Attempts:
             failed_in_a_row=self._failed_in_a_row,
             budget_left=self._governor.may_retry(failure),
             alike_in_a_row=self._alike_in_a_row if depends_on_no_row(failure) else 0,
+            failing_since=self._failing_since,
         )
         try:
             decision = self._policy.decide(failure, history, now)

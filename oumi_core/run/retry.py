@@ -72,6 +72,7 @@ class History:
         succeeded: rows of this run that succeeded so far.
         failed_in_a_row: attempts of this run, of any row, that failed since one succeeded; this
             one included.
+        failing_since: when the first of those failed, on the same clock; None if it is this one.
         budget_left: False if the retries of all rows on this server have used up their budget.
         alike_in_a_row: rows in a row, this one included, that met a failure which
             `depends_on_no_row`; 0 if this one did not.
@@ -84,6 +85,7 @@ class History:
     failed_in_a_row: int
     budget_left: bool = True
     alike_in_a_row: int = 0
+    failing_since: float | None = None
 
 
 class RetryPolicy(ABC):
@@ -120,6 +122,13 @@ _HINT_SLACK = 0.1
 _HOPELESS_AFTER = 50
 """So many failed attempts in a row are the server's doing or the config's, and not the rows'."""
 
+_OUTAGE_AFTER = 20
+"""So many failed attempts in a row, after rows that succeeded: the server is down for everybody."""
+
+_LONGEST_OUTAGE = 300.0
+"""Seconds that a run waits for a server that answered before: it may be restarted, and a model
+takes minutes to load."""
+
 _MAY_PASS = (FailureKind.RATE_LIMIT, FailureKind.TRANSIENT, FailureKind.TIMEOUT)
 
 _SAME_FOR_ALL = 3
@@ -140,6 +149,9 @@ class StandardRetryPolicy(RetryPolicy):
       between 0 and `retry_backoff_base` doubled with each (at most `retry_backoff_max`), or after
       the server's hint if that is longer. The first time that all retries on a server have used
       up their budget, rows fail at once; if nothing succeeds at all then, the run stops.
+    - Where rows have succeeded and then twenty attempts in a row fail of what may pass, the server
+      is down, and no row is to blame: everybody waits, as for a rate limit. After 300 s without
+      an answer the run stops.
 
     The run itself sees to `row_deadline`, whatever the policy.
     """
@@ -154,12 +166,7 @@ class StandardRetryPolicy(RetryPolicy):
     def decide(self, failure: Failure, history: History, now: float) -> Decision:
         """See the class."""
         if failure.kind in _MAY_PASS:
-            hint = failure.retry_after or 0.0
-            if hint > _MOST_HINT:
-                return StopRun(f"the server asks to wait {hint:.0f} s; run the same again then")
-            if failure.kind is FailureKind.RATE_LIMIT:
-                return self._wait_for_limit(hint, history, now)
-            return self._try_again(hint, history)
+            return self._wait(failure, history, now)
         if depends_on_no_row(failure):
             hopeless = not history.succeeded or history.alike_in_a_row >= _SAME_FOR_ALL
             return StopRun() if hopeless else GiveUp()
@@ -170,6 +177,16 @@ class StandardRetryPolicy(RetryPolicy):
                     f"{failed} attempts failed and none succeeded; correct what the rows share"
                 )
         return StopRun() if failure.stops_run else GiveUp()
+
+    def _wait(self, failure: Failure, history: History, now: float) -> Decision:
+        hint = failure.retry_after or 0.0
+        if hint > _MOST_HINT:
+            return StopRun(f"the server asks to wait {hint:.0f} s; run the same again then")
+        if failure.kind is FailureKind.RATE_LIMIT:
+            return self._wait_for_limit(hint, history, now)
+        if history.succeeded and history.failed_in_a_row >= _OUTAGE_AFTER:
+            return self._wait_for_server(hint, history, now)
+        return self._try_again(hint, history)
 
     def _wait_for_limit(self, hint: float, history: History, now: float) -> Decision:
         # The server knows best when it has room again; without its word the wait grows.
@@ -183,6 +200,16 @@ class StandardRetryPolicy(RetryPolicy):
                 f"row_deadline ({most:g} s) is over; run the same again when it does"
             )
         return Retry(wait, shared=True)
+
+    def _wait_for_server(self, hint: float, history: History, now: float) -> Decision:
+        since = now if history.failing_since is None else history.failing_since
+        if now - since > _LONGEST_OUTAGE:
+            return StopRun(
+                f"the server has answered nothing for {now - since:.0f} s "
+                f"({history.failed_in_a_row} attempts); run the same again when it is well"
+            )
+        wait = max(self._backoff(history.rate_limited), self._spread(hint))
+        return Retry(max(wait, self.params.politeness_policy), shared=True)
 
     def _try_again(self, hint: float, history: History) -> Decision:
         if not history.budget_left:

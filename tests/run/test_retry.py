@@ -70,6 +70,10 @@ def standard(uniform: Any = longest, **params: Any) -> StandardRetryPolicy:
         (failure("timeout"), {"retries": 2}, Retry(4.0)),
         (failure("transient", retry_after=20), {}, Retry(22.0)),
         (failure("transient"), {"budget_left": False}, GiveUp()),
+        (failure("transient"), {"failed_in_a_row": 19, "retries": 3}, GiveUp()),
+        (failure("transient"), {"failed_in_a_row": 20, "retries": 3}, Retry(1.0, shared=True)),
+        (failure("timeout"), {"failed_in_a_row": 20, "rate_limited": 2}, Retry(4.0, shared=True)),
+        (failure("transient", retry_after=20), {"failed_in_a_row": 20}, Retry(22.0, shared=True)),
         (failure("rate_limit", status=429), {}, Retry(1.0, shared=True)),
         (failure("rate_limit", retry_after=2), {}, Retry(2.2, shared=True)),
         (failure("rate_limit", retry_after=2), {"retries": 3}, Retry(2.2, shared=True)),
@@ -93,8 +97,18 @@ def test_a_hint_beyond_the_cap_stops_the_run_and_says_when_to_come_back(
 
 
 def test_a_dead_server_stops_the_run_when_the_budget_is_used_up() -> None:
-    history = attrs.evolve(FRESH, budget_left=False, failed_in_a_row=50)
+    history = attrs.evolve(FRESH, budget_left=False, failed_in_a_row=50, succeeded=0)
     assert isinstance(standard().decide(failure("transient"), history, 0.0), StopRun)
+
+
+def test_a_server_that_answered_before_is_waited_for_and_not_for_ever() -> None:
+    history = attrs.evolve(FRESH, budget_left=False, failed_in_a_row=50, failing_since=100.0)
+
+    assert standard().decide(failure("transient"), history, 400.0) == Retry(1.0, shared=True)
+
+    decision = standard().decide(failure("transient"), history, 401.0)
+    assert isinstance(decision, StopRun)
+    assert "answered nothing for 301 s (50 attempts)" in (decision.reason or "")
 
 
 @pytest.mark.parametrize(
