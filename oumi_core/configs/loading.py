@@ -184,14 +184,19 @@ def _placed(
     changed: Sequence[str],
 ) -> list[str]:
     """The faults as text, in the order of the document, overrides last."""
-    starts = tuple(f"{path}{separator}" for path in changed for separator in (".", "["))
-    exact = set(changed)
     lines: list[tuple[float, str]] = []
     for path, message in faults:
-        if path in exact or path.startswith(starts):
+        line = document.line(overrides.keys_of(path)) if document else None
+        came_with_one = (
+            document is not None and line is None and any(_is_above(path, one) for one in changed)
+        )
+        if came_with_one or any(path == one or _is_above(one, path) for one in changed):
             lines.append((float("inf"), f"{path}: {message} (an override)"))
             continue
-        line = document.line(overrides.keys_of(path)) if document else None
         place = f" (line {line})" if line else ""
         lines.append((line or 0, f"{path}: {message}{place}"))
     return [text for _, text in sorted(lines, key=lambda pair: pair[0])]
+
+
+def _is_above(path: str, other: str) -> bool:
+    return other.startswith((f"{path}.", f"{path}["))

@@ -309,6 +309,15 @@ def test_faults_of_overrides_are_listed_after_those_of_the_file() -> None:
     )
 
 
+def test_a_section_that_only_an_override_names_is_a_fault_of_the_override() -> None:
+    assert faults_of("model: {model_name: m}\n", (("modle.model_name", "x"),)) == (
+        "modle: unknown key; did you mean model? (an override)",
+    )
+    assert faults_of("modle: {}\n", (("modle.model_name", "x"),)) == (
+        "modle: unknown key; did you mean model? (line 1)",
+    )
+
+
 def test_a_written_config_holds_no_key(tmp_path: Path) -> None:
     config = InferenceConfig(remote_params=RemoteParams(api_key="sk-secret", max_retries=1))
     path = tmp_path / "out.yaml"
