@@ -188,6 +188,16 @@ def test_a_server_that_is_down_for_ever_ends_the_run_and_loses_no_row(
     assert run.summary().exit_code == 0
 
 
+def test_a_server_that_is_down_for_a_while_is_waited_for() -> None:
+    up, down = [completion()] * 100, [error(503, "down"), close_early()] * 100
+    with FaultServer([*up, *down]) as server:
+        results, run = outcome(server, 400, num_workers=64)
+
+    assert [result.text for result in results] == [f"row {number}" for number in range(400)]
+    assert run.stopped() is None
+    assert len(server.requests) == 400 + len(down)
+
+
 def test_a_server_that_hangs_for_ever_ends_the_run(tmp_path: Path) -> None:
     with FaultServer(then=stall()) as server:
         results, run = outcome(
