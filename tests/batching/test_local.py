@@ -250,9 +250,12 @@ def test_jobs_that_are_forgotten_meanwhile_are_left_out_of_a_queue(tmp_path: Pat
     for number in range(500):
         (tmp_path / f"{number}").mkdir()
         (tmp_path / f"{number}" / "job.json").write_text("{}")
-    removing = threading.Thread(
-        target=lambda: [JobFolder(path).remove() for path in sorted(tmp_path.iterdir())]
-    )
+
+    def remove_all() -> None:
+        for path in sorted(tmp_path.iterdir()):
+            JobFolder(path).remove()
+
+    removing = threading.Thread(target=remove_all)
     removing.start()
     while removing.is_alive():
         assert len(JobFolder.all_in(tmp_path)) <= 500
