@@ -81,6 +81,7 @@ def serving(model: Path, *arguments: str, log: Path) -> Iterator[str]:
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", str(model), "--host", HOST, "--port", port),
         *("--dtype", "float32", "--enforce-eager", "--max-model-len", "1024"),
+        *("--gpu-memory-utilization", "0.3"),  # for each of two servers
     ]
     environ = {
         **os.environ,

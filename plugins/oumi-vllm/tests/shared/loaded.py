@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from oumi_core.types import Conversation, Result
 
 MODEL = ModelParams(TINY, torch_dtype="float32", model_max_length=1024)
-ENGINE_ARGS = {"enforce_eager": True, "lora_adapters": [*ADAPTERS.values()]}
+SHARE = 0.3
+"""Of the memory, what each engine takes: some tests load another beside this one."""
+ENGINE_ARGS = {
+    "enforce_eager": True,
+    "gpu_memory_utilization": SHARE,
+    "lora_adapters": [*ADAPTERS.values()],
+}
 
 made: list[VLLMEngine] = []
 

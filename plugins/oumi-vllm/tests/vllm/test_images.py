@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import FRANCE, PARIS, conversation
-from loaded import Asks, Recorded, made
+from loaded import SHARE, Asks, Recorded, made
 from oumi_core import get_engine
 from oumi_core.configs import InferenceConfig, ModelParams, RemoteParams
 from oumi_core.testing import FaultServer, Reply, error, redirect
@@ -60,6 +60,7 @@ def sees(folder: Path, threads_before: int) -> Iterator[Asks]:
         pytest.skip("this vLLM counts no patches for a small image of Idefics3, and dies of one")
     engine_args: dict[str, Any] = {
         "enforce_eager": True,
+        "gpu_memory_utilization": SHARE,
         "allowed_local_media_path": str(folder / "inside"),
         "allowed_media_domains": [HOST],
     }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asking import TINY
+from loaded import SHARE
 from processes import processes
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ CONFIG = {
     "engine": "VLLM",
     "model": {"model_name": TINY, "torch_dtype_str": "float32", "model_max_length": 1024},
     "generation": {"max_new_tokens": 40},
-    "engine_args": {"enforce_eager": True},
+    "engine_args": {"enforce_eager": True, "gpu_memory_utilization": SHARE},
     "num_workers": 4,
 }
 
