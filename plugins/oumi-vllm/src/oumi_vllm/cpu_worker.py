@@ -41,7 +41,8 @@ class CPUWorker(cpu_worker.CPUWorker):  # type: ignore[misc]  # vLLM is not ther
         """As vLLM's."""
         super().__init__(*arguments, **named)
         self._spare = _Spare()
-        self._spare.seed()
+        # As vLLM seeds all its workers: what several of them draw must be the same.
+        self._spare.manual_seed(self.vllm_config.model_config.seed or 0)
 
     def sample_tokens(self, grammar_output: Any) -> Any:
         """Draw a token for each row of the batch."""
