@@ -147,9 +147,20 @@ class Place:
         self, *arguments: str | Path, stdin: str = "", bare: bool = False, **environ: str
     ) -> Done:
         """Run a command to its end, without a terminal; `bare`: without our other plugins."""
+        command = [*(self._bare() if bare else [OUMI]), *arguments]
+        return self._run(command, self.environ | environ, stdin)
+
+    def shell(self, script: str) -> Done:
+        """Run a line of bash, which finds `oumi`, to its end."""
+        path = f"{self.programs}:{self.environ['PATH']}"
+        return self._run(["bash", "-c", script], self.environ | {"PATH": path})
+
+    def _run(
+        self, command: list[str | Path], environ: dict[str, str], stdin: str | None = None
+    ) -> Done:
         done = subprocess.run(
-            [*(self._bare() if bare else [OUMI]), *arguments],
-            env=self.environ | environ,
+            command,
+            env=environ,
             cwd=self.folder,
             input=stdin,
             capture_output=True,

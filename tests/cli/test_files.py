@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -164,20 +163,11 @@ def test_an_engine_that_does_not_come_up_stops_the_run(here: Any) -> None:
 def test_a_disk_that_refuses_stops_the_run_and_a_mended_one_lets_it_go_on(here: Any) -> None:
     here.cues(*(f"row {number} {'x' * 1000}" for number in range(200)))
     asked = ("--output_path", "out.jsonl", "--num_workers", "1")
-    program = here.programs / "oumi"
     # In blocks of 1,024 bytes: files of 100 kB at most.
-    limited = f"ulimit -f 100; exec {shlex.join([str(program), *STAGE, *asked])}"
-    done = subprocess.run(
-        ["bash", "-c", limited],
-        env=here.environ,
-        cwd=here.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert "what was answered is kept; the same command goes on from here\n" in done.stderr
-    assert f"error: the disk of {here.folder}/out.jsonl.oumi.db refused: " in done.stderr
+    done = here.shell(f"ulimit -f 100; exec oumi {shlex.join([*STAGE, *asked])}")
+    assert done.code == 3
+    assert "what was answered is kept; the same command goes on from here\n" in done.err
+    assert f"error: the disk of {here.folder}/out.jsonl.oumi.db refused: " in done.err
     assert here.oumi(*STAGE, *asked).code == 0
     assert len(lines(here.folder / "out.jsonl")) == 200
 

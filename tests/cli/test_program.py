@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import sysconfig
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-OUMI = Path(sysconfig.get_path("scripts")) / "oumi"
 
 
 def test_the_listing_is_one_line_an_engine(here: Any) -> None:
@@ -165,31 +161,17 @@ def test_the_version(here: Any) -> None:
 
 def test_streams_that_were_closed_do_no_harm(here: Any) -> None:
     for command, code in (("engines", 0), ("infer -c stage.yaml", 2)):
-        done = subprocess.run(
-            ["bash", "-c", f'exec "$0" {command} <&-', OUMI],
-            env=here.environ,
-            cwd=here.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code
-        assert "Traceback" not in done.stderr
+        done = here.shell(f"exec oumi {command} <&-")
+        assert done.code == code
+        assert "Traceback" not in done.err
 
 
 @pytest.mark.parametrize("asked", ["--prompt hi", "--input_path in.jsonl"])
 def test_a_full_disk_behind_standard_output_stops_with_a_word(here: Any, asked: str) -> None:
     (here.folder / "in.jsonl").write_text('{"prompt": "a"}\n' * 1000)
-    done = subprocess.run(
-        ["bash", "-c", f'"$0" infer --engine echo --model.model_name m {asked} > /dev/full', OUMI],
-        env=here.environ,
-        cwd=here.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert done.stderr.endswith(
+    done = here.shell(f"oumi infer --engine echo --model.model_name m {asked} > /dev/full")
+    assert done.code == 3
+    assert done.err.endswith(
         "standard output: the disk refused a write: No space left on device; make room and run the "
         "same again\n"
     )

@@ -32,15 +32,8 @@ def test_rows_of_a_pipe_are_answered_and_written(here: Any) -> None:
 def test_a_file_can_be_redirected_and_the_config_may_name_the_input(here: Any) -> None:
     here.cues("one")
     here.write("c.yaml", "engine: echo\nmodel: {model_name: a}\ninput_path: '-'\n")
-    done = subprocess.run(
-        ["bash", "-c", "oumi infer -c c.yaml < in.jsonl"],
-        env=here.environ | {"PATH": f"{here.programs}:{here.environ['PATH']}"},
-        cwd=here.folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "user: one\nassistant: one\n\n")
+    done = here.shell("oumi infer -c c.yaml < in.jsonl")
+    assert (done.code, done.out) == (0, "user: one\nassistant: one\n\n")
 
 
 def test_each_row_is_answered_before_the_next_is_there(here: Any) -> None:
