@@ -208,8 +208,7 @@ class StandardRetryPolicy(RetryPolicy):
                 f"the server has answered nothing for {now - since:.0f} s "
                 f"({history.failed_in_a_row} attempts); run the same again when it is well"
             )
-        wait = max(self._backoff(history.rate_limited), self._spread(hint))
-        return Retry(max(wait, self.params.politeness_policy), shared=True)
+        return Retry(self._pause(history.rate_limited, hint), shared=True)
 
     def _try_again(self, hint: float, history: History) -> Decision:
         if not history.budget_left:
@@ -221,8 +220,10 @@ class StandardRetryPolicy(RetryPolicy):
             return GiveUp()
         if history.retries >= self.params.max_retries:
             return GiveUp()
-        wait = max(self._backoff(history.retries), self._spread(hint))
-        return Retry(max(wait, self.params.politeness_policy))
+        return Retry(self._pause(history.retries, hint))
+
+    def _pause(self, times: int, hint: float) -> float:
+        return max(self._backoff(times), self._spread(hint), self.params.politeness_policy)
 
     def _backoff(self, times: int) -> float:
         """Full jitter over an exponential backoff."""
