@@ -80,7 +80,11 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    state = {"OUMI_STATE_DIR": str(tmp_path / "state"), "OUMI_BATCH_IDLE_SECONDS": "0.5"}
+    state = {
+        "OUMI_STATE_DIR": str(tmp_path / "state"),
+        "OUMI_BATCH_IDLE_SECONDS": "0.5",
+        "SHELF_HOME": str(tmp_path),
+    }
     for name, value in state.items():
         monkeypatch.setenv(name, value)
     paths = [str(SITE), *filter(None, [os.environ.get("PYTHONPATH")])]

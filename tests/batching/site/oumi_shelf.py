@@ -54,6 +54,9 @@ _DIALECT = attrs.evolve(OPENAI, constraint=lambda _: {})
 DIE_AT = "SHELF_DIE_AT"
 """The variable that names the step at which the process is killed."""
 
+HOME = "SHELF_HOME"
+"""The variable that names the folder of the test, which relative paths start from."""
+
 
 def _killed_at(step: str) -> None:
     if os.environ.get(DIE_AT) == step:
@@ -185,6 +188,14 @@ def _answer(line: dict[str, Any]) -> bytes | None:
     return json.dumps(answer).encode()
 
 
+def _server(folder: str) -> Path:
+    """The folder of a server, which is never made in whatever folder a program happens to run."""
+    server = Path(os.environ.get(HOME, ""), folder)
+    if not server.is_absolute():
+        raise ConfigError(f"engine_args.folder: {folder} is relative, and {HOME} is not set")
+    return server
+
+
 class ShelfEngine(Engine):
     """Answers online, too; `engine_args.folder` is its server.
 
@@ -200,7 +211,7 @@ class ShelfEngine(Engine):
         variable = arguments.get("variable")
         if variable is not None and variable not in os.environ:
             raise ConfigError(f"{variable} is not set")
-        self._folder = Path(arguments["folder"])
+        self._folder = _server(arguments["folder"])
         self._shelf = Shelf(
             self._folder,
             BatchLimits(
