@@ -122,8 +122,10 @@ class Screen:
 
     def end(self) -> int:
         """Wait for the program's own end; its exit code."""
-        while self._read(time.monotonic() + GENEROUS):
-            pass
+        deadline = time.monotonic() + GENEROUS  # for all of it: some programs never fall silent
+        while self._read(deadline):
+            if time.monotonic() > deadline:
+                pytest.fail(f"it goes on: {self.text[-200:]!r}")
         return self._process.wait(GENEROUS)
 
     def __enter__(self) -> Self:

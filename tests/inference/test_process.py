@@ -118,6 +118,10 @@ def test_ctrl_c_in_a_blocking_call_cancels_the_work_before_it_is_raised() -> Non
         assert [process.stdout.readline() for _ in range(2)] == ["start\n", "asleep\n"]
         time.sleep(0.2)  # so that the main thread waits; a signal before that would be raised too
         process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()  # one that has not ended, which leaving the block would wait for
         assert process.stdout.read() == "let go\ninterrupted\nstop\n"
     assert process.returncode == 0
 

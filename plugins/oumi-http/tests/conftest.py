@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import ssl
 import subprocess
 from contextlib import asynccontextmanager
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 # An example may take its time on a machine that does other things too: a deadline would flake.
 settings.register_profile("oumi", deadline=None)
 settings.load_profile("oumi")
+
+# A program ignores SIGINT if the one that starts it does, such as a job runner, or a script that
+# ends a line with `&`. What a test then interrupts would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MODEL = ModelParams(model_name="m")
 

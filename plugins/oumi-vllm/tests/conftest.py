@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 # An example may take its time on a machine that does other things too: a deadline would flake.
 settings.register_profile("oumi", deadline=None)
 settings.load_profile("oumi")
+
+# A program ignores SIGINT if the one that starts it does, such as a job runner, or a script that
+# ends a line with `&`. What a test then interrupts would never end.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 collect_ignore = [] if find_spec("vllm") else ["vllm"]
 
