@@ -31,7 +31,8 @@ def refusal(name: object, **model: Any) -> str:
     return str(caught.value)
 
 
-def test_the_packaged_model_is_the_one_of_the_repository() -> None:
+def test_the_packaged_model_is_the_only_one_of_the_repository() -> None:
+    assert (MODELS / "tiny.gguf").is_symlink()
     assert (MODELS / "tiny.gguf").read_bytes() == WHOLE
 
 
