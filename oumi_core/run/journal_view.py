@@ -176,7 +176,8 @@ def _explained(path: Path) -> Iterator[None]:
             if _size(Path(f"{path}-wal"))
             else f"{path}: cannot be read ({error})"
         ) from error
-    except (sqlite3.DatabaseError, msgspec.DecodeError) as error:
+    # msgspec calls bad UTF-8 a UnicodeDecodeError up to 0.22, and a DecodeError from 0.23 on.
+    except (sqlite3.DatabaseError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path}: not a journal, or damaged ({error}); move it away and run again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,19 +93,20 @@ def decode_json(text: str | bytes) -> Any:
     """Parse JSON from anywhere.
 
     Raises:
-        DataError: it is not JSON, not UTF-8, or nested too deeply.
+        DataError: it is not JSON, not UTF-8, or nested too deeply; says which, and why.
     """
     try:
         return _decode(text)
-    except msgspec.DecodeError as error:
-        raise DataError(f"not JSON: {_explained(error)}") from error
-    except UnicodeError as error:
-        raise DataError(f"not UTF-8: {_bad_byte(text)}") from error
+    # msgspec calls bad UTF-8 a UnicodeError up to 0.22, and a DecodeError from 0.23 on.
+    except (msgspec.DecodeError, UnicodeError) as error:
+        bad = _bad_character(text)
+        fault = f"not JSON: {_explained(error)}" if bad is None else f"not UTF-8: {bad}"
+        raise DataError(fault) from error
     except RecursionError as error:
         raise DataError("not readable: objects or lists are nested too deeply") from error
 
 
-def _explained(error: msgspec.DecodeError) -> str:
+def _explained(error: Exception) -> str:
     r"""The parser's reason, in words that also fit half of a surrogate pair (`"\ud800"`)."""
     why = str(error).removeprefix("JSON is malformed: ")
     if why == "Input data was truncated":
@@ -112,13 +114,19 @@ def _explained(error: msgspec.DecodeError) -> str:
     return why
 
 
-def _bad_byte(text: str | bytes) -> str:
-    """Where the encoding breaks: the parser counts from the start of the string it is in."""
+def _bad_character(text: str | bytes) -> str | None:
+    """Where the encoding breaks, counted from the start of the text; None if it does not.
+
+    A text that ends within a character breaks off, and is not in another encoding.
+    """
     try:
-        _ = text.decode() if isinstance(text, bytes) else text.encode()
+        if isinstance(text, bytes):
+            codecs.utf_8_decode(text)
+        else:
+            text.encode()
     except UnicodeError as error:
         return str(error)
-    return "a text that no encoding can hold"
+    return None
 
 
 def encode_json(value: Any, holder: object) -> bytes:

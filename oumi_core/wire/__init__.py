@@ -5,12 +5,14 @@
     error body -> Failure    failure_from_error
     stream -> Completion     SSEParser, StreamAssembler
     body -> bytes            write_body
+    bytes -> body            decode_json
     batch lines              encode_batch_line, decode_batch_line
 
 Every engine that speaks the format shares it: servers over HTTP, llama.cpp and vLLM in this
 process, and the files of batches. What a server does otherwise is data, in its `Dialect`.
 """
 
+from oumi_core.types.reading import decode_json
 from oumi_core.wire.batch import BatchLine, decode_batch_line, encode_batch_line
 from oumi_core.wire.body import write_body
 from oumi_core.wire.common import decode_common
@@ -31,6 +33,7 @@ __all__ = [
     "decode_batch_line",
     "decode_common",
     "decode_completion",
+    "decode_json",
     "encode_batch_line",
     "encode_chat",
     "failure_from_error",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
-from oumi_core.errors import EngineError
+from oumi_core.errors import DataError, EngineError
 from oumi_core.types.failure import Failure, FailureKind
+from oumi_core.types.reading import decode_json
 from oumi_core.wire.body import write_body
 from oumi_core.wire.decode import decode_completion, malformed
 from oumi_core.wire.failures import failure_from_error
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from oumi_core.types.completion import Completion
 
 __all__ = ["BatchLine", "decode_batch_line", "encode_batch_line"]
-
-_decode_json = msgspec.json.Decoder().decode
 
 _OK = 200
 
@@ -76,13 +74,9 @@ def decode_batch_line(line: bytes | str) -> BatchLine:
     canceled (`canceled`), or as the code says. A row with neither is `missing`.
     """
     try:
-        data = _decode_json(line)
-    except (
-        msgspec.DecodeError,
-        UnicodeError,
-        RecursionError,
-    ) as error:  # the last: nested too deep
-        return BatchLine(None, failure=_unreadable(f"not JSON ({error})"))
+        data = decode_json(line)
+    except DataError as error:
+        return BatchLine(None, failure=_unreadable(str(error)))
     if not isinstance(data, dict):
         return BatchLine(None, failure=_unreadable(f"no object but {type(data).__name__}"))
     custom_id = data.get("custom_id")

@@ -6,14 +6,13 @@ from typing import Any
 
 import msgspec
 
-from oumi_core.errors import EngineError
+from oumi_core.errors import DataError, EngineError
 from oumi_core.types.completion import Chunk, Completion
+from oumi_core.types.reading import decode_json
 from oumi_core.wire.decode import decode_completion, malformed
 from oumi_core.wire.failures import failure_from_error
 
 __all__ = ["StreamAssembler"]
-
-_decode_json = msgspec.json.Decoder().decode
 
 
 class StreamAssembler:
@@ -37,9 +36,9 @@ class StreamAssembler:
         if not text:
             return None
         try:
-            chunk = _decode_json(text)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:  # nested too deep
-            raise malformed(f"a chunk of the stream is not JSON ({error})") from error
+            chunk = decode_json(text)
+        except DataError as error:
+            raise malformed(f"a chunk of the stream is {error}") from error
         return self.feed(chunk)
 
     @property

@@ -169,6 +169,17 @@ def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path) -> None:
         view_journal(str(tmp_path / "out.jsonl"))
 
 
+@pytest.mark.parametrize("record", [b"{oops", b'{"latency": "\xff"}', b"[1]"])
+def test_a_damaged_record_is_said_to_be_damaged(tmp_path: Path, record: bytes) -> None:
+    out = tmp_path / "out.jsonl"
+    run(out, "a", "b")
+    with sqlite3.connect(f"{out}.oumi.db") as database:
+        database.execute("UPDATE result SET record = ? WHERE id = 1", (record,))
+    database.close()
+    with pytest.raises(ConfigError, match="not a journal, or damaged"):
+        view_journal(str(out))
+
+
 def test_a_damaged_journal_is_said_to_be_damaged(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     run(out, *(f"{number} " + "x" * 500 for number in range(100)))

@@ -98,6 +98,20 @@ def test_a_torn_or_foreign_line_belongs_to_no_row(text: bytes | str) -> None:
     assert found.failure.retryable
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b'{"custom_id": "r", "resp', "not JSON: it breaks off"),
+        (b'{"custom_id": "caf\xe9"}', "not UTF-8: 'utf-8' codec can't decode byte 0xe9"),
+        (b"[" * 9999, "nested too deeply"),
+    ],
+)
+def test_a_line_that_cannot_be_read_says_why(text: bytes, why: str) -> None:
+    failure = decode_batch_line(text).failure
+    assert failure is not None
+    assert why in failure.message
+
+
 @given(st.binary(max_size=40) | st.text(max_size=40))
 def test_any_line_is_read_without_raising(text: bytes | str) -> None:
     assert isinstance(decode_batch_line(text), BatchLine)

@@ -185,7 +185,8 @@ def test_the_request_id_of_an_error_is_kept(started: Started, asks: Asks) -> Non
         (raw('{"choices": []}'), "malformed answer"),
         (raw(PAGE, content_type="text/html"), "a web page titled 'Sign in to the proxy'"),
         (raw(PAGE), "a web page"),
-        (raw("[" * 100_000), "not JSON"),
+        (raw("[" * 100_000), "nested too deeply"),
+        (raw(b'{"choices": "caf\xe9"}'), "not UTF-8: 'utf-8' codec can't decode byte 0xe9"),
     ],
 )
 def test_an_answer_that_is_none_may_be_asked_for_again(

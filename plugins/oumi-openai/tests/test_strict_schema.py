@@ -38,6 +38,15 @@ def narrowed(schema: Any, answer: Any) -> Any:
     return value
 
 
+@pytest.mark.parametrize(
+    "answer", ["{", '{"note": "\ud800"}', "[" * 9999], ids=["cut", "half", "deep"]
+)
+def test_an_answer_that_is_no_json_is_left_alone(answer: str) -> None:
+    form = form_of(record([], note=TEXT))
+    assert form.fit is Fit.WIDENED
+    assert form.narrowed(answer) == answer
+
+
 def test_a_schema_without_optional_properties_is_exact_and_its_answers_are_left_alone() -> None:
     form = form_of(record(name=TEXT, age={"type": "integer", "minimum": 0}))
     assert form.fit is Fit.EXACT

@@ -7,10 +7,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
-import msgspec
-from oumi_core.errors import EngineError
+from oumi_core.errors import DataError, EngineError
 from oumi_core.types.failure import Failure, FailureKind
-from oumi_core.wire import decode_common, decode_completion, failure_from_error, masked
+from oumi_core.wire import (
+    decode_common,
+    decode_completion,
+    decode_json,
+    failure_from_error,
+    masked,
+)
 
 from oumi_http.hints import request_id, retry_after
 
@@ -20,8 +25,6 @@ if TYPE_CHECKING:
     from oumi_core.types.completion import Completion
 
 __all__ = ["Answer", "json_of", "model_names", "read_completion", "refusal", "with_request_id"]
-
-_decode_json = msgspec.json.Decoder().decode
 
 _OK = range(200, 300)
 _REDIRECTS = range(300, 400)
@@ -73,15 +76,11 @@ def json_of(answer: Answer) -> Any:
     if answer.status not in _OK:
         raise EngineError(refusal(answer))
     try:
-        return _decode_json(answer.body)
-    except (
-        msgspec.DecodeError,
-        UnicodeError,
-        RecursionError,
-    ) as error:  # the last: nested too deep
+        return decode_json(answer.body)
+    except DataError as error:
         if _PAGE.match(answer.body):
             raise EngineError(_web_page(answer)) from None
-        what = f"not JSON ({error})" if answer.body else "it is empty"
+        what = f"{error}" if answer.body else "it is empty"
         raise EngineError(
             Failure(
                 FailureKind.TRANSIENT,
@@ -97,8 +96,8 @@ def refusal(answer: Answer) -> Failure:
     if answer.status in _REDIRECTS:
         return _redirect(answer)
     try:
-        body = _decode_json(answer.body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        body = decode_json(answer.body)
+    except DataError:
         body = answer.body
     return failure_from_error(
         answer.status,

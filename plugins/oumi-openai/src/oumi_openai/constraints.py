@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
-from oumi_core.errors import ConfigError
+from oumi_core.errors import ConfigError, DataError
 from oumi_core.guided.constraint import Choice, JsonSchema, Regex
-from oumi_core.wire import response_format
+from oumi_core.wire import decode_json, response_format
 
 from oumi_openai.keywords import enum
 from oumi_openai.limits import over_limits
@@ -106,8 +105,8 @@ def _fields(name: str, schema: Mapping[str, Any]) -> dict[str, Any]:
 def _text(answer: str) -> str:
     """The text out of `{"value": text}`; the answer itself if it is something else."""
     try:
-        value = msgspec.json.decode(answer)
-    except msgspec.DecodeError:
+        value = decode_json(answer)
+    except DataError:
         return answer
     text = value.get(WRAPPER) if isinstance(value, dict) else None
     return text if isinstance(text, str) else answer

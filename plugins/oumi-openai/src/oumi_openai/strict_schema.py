@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
+from oumi_core.errors import DataError
+from oumi_core.wire import decode_json
 
 from oumi_openai.limits import over_limits
 from oumi_openai.translation import NotStrict, Translation
@@ -68,11 +70,11 @@ class StrictForm:
         if self.back is None:
             return text
         try:
-            value = msgspec.json.decode(text)
+            value = decode_json(text)
             if self.is_wrapped:
                 value = value[WRAPPER]
             return msgspec.json.encode(self.back(value)).decode()
-        except (msgspec.DecodeError, LookupError, TypeError, RecursionError):
+        except (DataError, LookupError, TypeError, RecursionError):
             return text
 
 
