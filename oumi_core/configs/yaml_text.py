@@ -26,10 +26,10 @@ _FLOAT_TAG = "tag:yaml.org,2002:float"
 _FLOAT_1_2 = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FLOAT_STARTS = list("-+.0123456789")
 
-# libyaml's composer recurses in C: PyYAML dies at some 100,000 levels. A shorter text than this
-# cannot nest so deeply, and is spared the extra pass that looks.
-_HARMLESS_CHARACTERS = 10_000
+# libyaml's composer recurses in C: PyYAML up to 6.0.3 dies at some 100,000 levels. From 6.0.4 on it
+# stops at 1,000, and where its scanner looks ahead it does so before we have counted 200.
 _MOST_LEVELS = 200
+_TOO_DEEP = f"is nested more than {_MOST_LEVELS} levels deep"
 
 
 @attrs.frozen
@@ -80,16 +80,19 @@ def read(text: str) -> Document:
     import yaml  # noqa: PLC0415 - import on use: only configs that are read need it
 
     try:
-        if len(text) > _HARMLESS_CHARACTERS:
-            _refuse_deep_nesting(text)
+        _refuse_deep_nesting(text)
         loader = _loader()(text)
         try:
             root = loader.get_single_node()
             data = None if root is None else loader.construct_document(root)
         finally:
             loader.dispose()
+    except ConfigError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if mark is not None and _brackets_open(text[: mark.index]) > _MOST_LEVELS:
+            raise ConfigError(_TOO_DEEP) from error
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError(f"{place}is not YAML: {reason}") from error
@@ -125,9 +128,13 @@ def _refuse_deep_nesting(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             level += 1
             if level > _MOST_LEVELS:
-                raise ConfigError(f"is nested more than {_MOST_LEVELS} levels deep")
+                raise ConfigError(_TOO_DEEP)
         elif isinstance(event, yaml.CollectionEndEvent):
             level -= 1
+
+
+def _brackets_open(text: str) -> int:
+    return sum(text.count(mark) for mark in "[{") - sum(text.count(mark) for mark in "]}")
 
 
 @functools.cache
