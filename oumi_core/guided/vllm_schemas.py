@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -171,11 +173,18 @@ def _ignored(part: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _beside(alone: str, part: dict[str, Any]) -> Iterator[tuple[str, str]]:
     why = f"{alone!r} must stand alone"
     for name in part:
+        if name == "enum" and alone == "const" and _lists(part["enum"], part["const"]):
+            continue  # pydantic 2.9 writes both for a `Literal` of one value
         if name in _LIMITS or (name in _ALONE and name != alone):
             yield name, why
     rest = {name: value for name, value in part.items() if name != "type"}
     if "type" in part and not _is_within(rest, _names(part["type"])):
         yield "type", why
+
+
+def _lists(options: list[Any], value: Any) -> bool:
+    """Whether a value is one of the options, as JSON: `true` is not `1`."""
+    return msgspec.json.encode(value) in map(msgspec.json.encode, options)
 
 
 def _is_within(schema: Any, names: set[str]) -> bool:

@@ -55,6 +55,7 @@ class Owner(BaseModel):
         {"type": "string", "enum": ["a", "b"], "title": "Letters", "default": "a"},
         {"type": ["number", "null"], "enum": [1, 2.5, None]},
         {"type": "object", "const": {"a": 1}},
+        {"type": "string", "const": "cat", "enum": ["cat"]},
         {"type": "number", "anyOf": [{"type": "integer"}, {"const": 2.5}]},
         {"$ref": "#/$defs/A", "description": "it", "$defs": {"A": {"type": "integer"}}},
         {"properties": {"a": {"type": "integer"}}, "required": ["a"]},
@@ -75,6 +76,12 @@ def test_values_are_of_their_types() -> None:
         fits = [value for value in every if not ignored_parts({"type": names, "enum": [value]})]
         assert len(fits) == 1
     assert not ignored_parts({"type": "number", "enum": [1, 2.5]})
+
+
+@pytest.mark.parametrize("options", [["dog"], [True], [[1]]])
+def test_an_enum_beside_a_const_that_it_does_not_list_is_ignored(options: list[Any]) -> None:
+    (ignored,) = ignored_parts({"const": 1, "enum": options})
+    assert ignored.startswith("'enum' at /")
 
 
 @pytest.mark.parametrize(
