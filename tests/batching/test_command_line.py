@@ -237,7 +237,7 @@ def test_faults_of_openai_files_are_found_before_anything_is_sent(
         (("status", "../../batch"), "is no id of a batch"),
         (("results", "batch-none", "--json"), "--json needs --output_path"),
         (("submit", "--engine", "echo", "--tempo", "1"), "no option --tempo"),
-        (("sumbit",), "No such command"),
+        (("sumbit",), "sumbit"),
     ],
 )
 def test_wrong_use_is_said_and_ends_with_2(

@@ -134,34 +134,8 @@ xyzzy: 1
                 "got a list"
             ),
         ),
-        (
-            "engine: a: b",
-            "line 1, column 10: is not YAML: mapping values are not allowed in this context",
-        ),
-        (
-            "engine: a\nmodel: [",
-            (
-                "line 3, column 1: is not YAML: while parsing a flow node, "
-                "did not find expected node content"
-            ),
-        ),
-        (
-            "a: 1\n---\nb: 2",
-            (
-                "line 2, column 1: is not YAML: expected a single document in the stream, "
-                "but found another document"
-            ),
-        ),
-        (
-            "engine: !python/name:os.system x",
-            (
-                "line 1, column 9: is not YAML: could not determine a constructor for the tag "
-                "'!python/name:os.system'"
-            ),
-        ),
         ("engine: \x00", "is not YAML: it holds a character that YAML does not allow"),
         ("engine: \ud800", "is not YAML: it holds a character that YAML does not allow"),
-        ("engine: 2024-13-45", "is not YAML: a value cannot be read: month must be in 1..12"),
         ("engine: 2024-12-24", "engine: expected text, got a date; put it in quotes (line 1)"),
         ("engine: 1", "engine: expected text, got the number 1; put it in quotes (line 1)"),
         ("1: a\nengine: a\nengine: b", "engine: stands here a second time (line 3)"),
@@ -175,6 +149,22 @@ xyzzy: 1
 )
 def test_bad_text_is_refused_with_its_reason(text: str, fault: str) -> None:
     assert fault in faults_of(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("engine: a: b", "line 1, column 10: is not YAML: "),
+        ("engine: a\nmodel: [", "line 3, column 1: is not YAML: "),
+        ("a: 1\n---\nb: 2", "line 2, column 1: is not YAML: "),
+        ("engine: !python/name:os.system x", "line 1, column 9: is not YAML: "),
+        ("engine: 2024-13-45", "is not YAML: a value cannot be read: "),
+    ],
+)
+def test_text_that_is_not_yaml_is_refused_with_its_place(text: str, fault: str) -> None:
+    (found,) = faults_of(text)
+    assert found.startswith(fault)
+    assert len(found) > len(fault)  # the reason is PyYAML's, in its words
 
 
 def test_text_that_is_not_yaml_is_not_quoted_since_it_may_hold_a_key() -> None:

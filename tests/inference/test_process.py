@@ -35,7 +35,8 @@ def ask(text): return [Conversation([Message("user", text)])]
 
 
 def script(body: str) -> list[str]:
-    return [sys.executable, "-W", "error", "-c", COMMON + textwrap.dedent(body)]
+    strict = ("-W", "error", "-W", "ignore::DeprecationWarning")  # as pytest's settings
+    return [sys.executable, *strict, "-c", COMMON + textwrap.dedent(body)]
 
 
 def output_of(body: str) -> str:
