@@ -7,10 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 COMMON = """
 import asyncio, os, sys, threading
@@ -125,6 +122,20 @@ def test_ctrl_c_in_a_blocking_call_cancels_the_work_before_it_is_raised() -> Non
             process.kill()  # one that has not ended, which leaving the block would wait for
         assert process.stdout.read() == "let go\ninterrupted\nstop\n"
     assert process.returncode == 0
+
+
+def test_the_test_of_ctrl_c_ends_though_what_started_it_ignores_sigint() -> None:
+    name = test_ctrl_c_in_a_blocking_call_cancels_the_work_before_it_is_raised.__name__
+    pytest = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"{__file__}::{name}")
+    done = subprocess.run(
+        ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *pytest],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def test_a_closed_engine_leaves_no_task_and_one_thread() -> None:
