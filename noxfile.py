@@ -47,10 +47,10 @@ def install_everything(session: nox.Session, *more: str) -> None:
 
 
 def run_tests(session: nox.Session) -> None:
-    # One run each, because each distribution has settings of its own. Core's are many, and wait
-    # for processes and sockets much of the time; those of the others share one server a run.
+    # One run each, because each distribution has settings of its own; side by side, because tests
+    # wait for processes and sockets much of the time.
     for path in (".", *DISTRIBUTIONS):
-        side_by_side = ("-n", "auto", "--dist", "worksteal") if path == "." else ()
+        side_by_side = ("-n", "auto", "--dist", "worksteal")
         run_pytest(session, path, "tests", "--ignore=tests/docs", *side_by_side)
 
 
