@@ -125,7 +125,7 @@ def oldest(session: nox.Session) -> None:
     run_tests(session)
     # The kit is what strangers run, with the pytest that they have.
     session.run(*install, *built_anew, ".[testing]")
-    session.run("python", "tests/oldest.py")
+    session.run("python", "tests/oldest.py", "pytest")
     run_pytest(session, ".", "tests/testing")
 
 

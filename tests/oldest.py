@@ -1,10 +1,10 @@
 """Fails where a dependency is installed in a newer version than the oldest that is allowed.
 
-    python tests/oldest.py [--but CONSTRAINTS]
+    python tests/oldest.py [--but CONSTRAINTS] [NAME ...]
 
 Every `>=` in the `pyproject.toml` of a distribution that is installed is held against what is
-there, so that no bound is only claimed. What CONSTRAINTS pins is left out, and so is what an extra
-names that is not installed.
+there, so that no bound is only claimed: those of NAME, or all but what CONSTRAINTS pins and what an
+extra names that is not installed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,17 @@ def main() -> int:
     """Print each bound with what is installed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--but", type=Path, help="a file of constraints, whose names are left out")
-    pinned = set(names_in(parser.parse_args().but))
+    parser.add_argument("only", metavar="NAME", nargs="*", help="a dependency; by default all")
+    given = parser.parse_args()
+    pinned, only = set(names_in(given.but)), set(given.only)
     newer = 0
     for distribution, requirement in bounds():
         name = canonicalize_name(requirement.name)
         installed = version_of(name)
         lowest = lower_bound(requirement)
-        if name in pinned or name.startswith(PREFIX) or installed is None or lowest is None:
+        if name in pinned or (only and name not in only) or name.startswith(PREFIX):
+            continue
+        if installed is None or lowest is None:
             continue
         newer += installed > lowest
         verdict = "NEWER than" if installed > lowest else "is"
