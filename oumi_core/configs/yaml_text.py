@@ -27,7 +27,7 @@ _FLOAT_1_2 = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 _FLOAT_STARTS = list("-+.0123456789")
 
 # libyaml's composer recurses in C: PyYAML up to 6.0.3 dies at some 100,000 levels. From 6.0.4 on it
-# stops at 1,000, and where its scanner looks ahead it does so before we have counted 200.
+# stops at 1,000; its scanner looks up to 1,024 characters ahead, and does so before we count 200.
 _MOST_LEVELS = 200
 _TOO_DEEP = f"is nested more than {_MOST_LEVELS} levels deep"
 
@@ -91,8 +91,6 @@ def read(text: str) -> Document:
         raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        if mark is not None and _brackets_open(text[: mark.index]) > _MOST_LEVELS:
-            raise ConfigError(_TOO_DEEP) from error
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         raise ConfigError(f"{place}is not YAML: {reason}") from error
@@ -123,14 +121,22 @@ def write(data: Any) -> str:
 def _refuse_deep_nesting(text: str) -> None:
     import yaml  # noqa: PLC0415 - import on use: only configs that are read need it
 
-    level = 0
-    for event in yaml.parse(text, Loader=_loader()):
-        if isinstance(event, yaml.CollectionStartEvent):
-            level += 1
-            if level > _MOST_LEVELS:
-                raise ConfigError(_TOO_DEEP)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            level -= 1
+    level = read_to = 0
+    try:
+        for event in yaml.parse(text, Loader=_loader()):
+            read_to = event.end_mark.index if event.end_mark is not None else read_to
+            if isinstance(event, yaml.CollectionStartEvent):
+                level += 1
+                if level > _MOST_LEVELS:
+                    raise ConfigError(_TOO_DEEP)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                level -= 1
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        ahead = "" if mark is None else text[read_to : mark.index]
+        if level + _brackets_open(ahead) > _MOST_LEVELS:
+            raise ConfigError(_TOO_DEEP) from error
+        raise
 
 
 def _brackets_open(text: str) -> int:

@@ -11,9 +11,8 @@ Here and not in a plugin, because vLLM is reached by two: over HTTP, and in this
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,15 +182,16 @@ def _beside(alone: str, part: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _lists(options: list[Any], value: Any) -> bool:
-    """Whether a value is one of the options, as JSON: `true` is not `1`."""
-    return msgspec.json.encode(value) in map(msgspec.json.encode, options)
+    """Whether a value is one of the options, where `true` is not `1`."""
+    written = (json.dumps(each, sort_keys=True) for each in options)
+    return json.dumps(value, sort_keys=True) in written
 
 
 def _is_within(schema: Any, names: set[str]) -> bool:
     """True if all that a schema lets pass is of these types, so far as that can be seen."""
     if not isinstance(schema, dict):
         return False
-    values = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
     if values is not None:
         return all(_is_of(value, names) for value in values)
     if "type" in schema:

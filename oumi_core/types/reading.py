@@ -120,10 +120,10 @@ def _bad_character(text: str | bytes) -> str | None:
     A text that ends within a character breaks off, and is not in another encoding.
     """
     try:
-        if isinstance(text, bytes):
-            codecs.utf_8_decode(text)
-        else:
+        if isinstance(text, str):
             text.encode()
+        else:
+            codecs.utf_8_decode(text)
     except UnicodeError as error:
         return str(error)
     return None

@@ -152,6 +152,19 @@ def test_bad_text_is_refused_with_its_reason(text: str, fault: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "brackets",
+    ["# {}\n", "system_prompt: '{}'\n", "system_prompt: |\n  {}\n", "system_prompt: a {}\n"],
+    ids=["comment", "quoted", "block", "plain"],
+)
+def test_brackets_in_a_text_are_no_levels(brackets: str) -> None:
+    above = brackets.replace("{}", "[" * 300)
+    (fault,) = faults_of(above + "engine: a: b")
+    assert fault.startswith(f"line {above.count(chr(10)) + 1}, column 10: is not YAML: ")
+    above = brackets.replace("{}", "]" * 2000)
+    assert faults_of(above + "a: " + "[" * 1500) == ("is nested more than 200 levels deep",)
+
+
+@pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("engine: a: b", "line 1, column 10: is not YAML: "),

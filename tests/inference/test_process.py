@@ -32,7 +32,9 @@ def ask(text): return [Conversation([Message("user", text)])]
 
 
 def script(body: str) -> list[str]:
-    strict = ("-W", "error", "-W", "ignore::DeprecationWarning")  # as pytest's settings
+    # What a new release of something deprecates is no matter here.
+    kinds = ("DeprecationWarning", "PendingDeprecationWarning")
+    strict = ("-W", "error", *(word for kind in kinds for word in ("-W", f"ignore::{kind}")))
     return [sys.executable, *strict, "-c", COMMON + textwrap.dedent(body)]
 
 

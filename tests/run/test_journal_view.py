@@ -169,7 +169,10 @@ def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path) -> None:
         view_journal(str(tmp_path / "out.jsonl"))
 
 
-@pytest.mark.parametrize("record", [b"{oops", b'{"latency": "\xff"}', b"[1]"])
+OTHER_TEXT = b'{"attempts":1,"latency":1.0,"failure":{"kind":"\xff","retryable":true}}'
+
+
+@pytest.mark.parametrize("record", [b"{oops", OTHER_TEXT, b"[1]"], ids=["cut", "latin", "list"])
 def test_a_damaged_record_is_said_to_be_damaged(tmp_path: Path, record: bytes) -> None:
     out = tmp_path / "out.jsonl"
     run(out, "a", "b")

@@ -128,12 +128,14 @@ def test_a_faulty_conversation_is_reported_by_path(data: Any, fault: str) -> Non
         (b'{"messages": [], "a": \xff}', "not UTF-8: 'utf-8' codec can't decode byte 0xff in pos"),
         (b'{"messages": [], "a": "\xed\xa0\x80"}', "not UTF-8: 'utf-8' codec can't decode byte"),
         (b'{"messages": [], "a": "caf\xc3', "not JSON: it breaks off"),
+        (bytearray(b'{"a": "\xff"}'), "not UTF-8: "),
+        (bytearray(b"{"), "not JSON: it breaks off"),
         ("[" * 100_000, "not readable: objects or lists are nested too deeply"),
         ('{"a":' * 100_000, "not readable: objects or lists are nested too deeply"),
     ],
     ids=lambda value: repr(value[:25]),
 )
-def test_what_is_no_json_is_a_data_error(text: str | bytes, fault: str) -> None:
+def test_what_is_no_json_is_a_data_error(text: Any, fault: str) -> None:
     gc.collect()  # not in the depth of a nested text, where what other tests left could not end
     with pytest.raises(DataError) as caught:
         Conversation.from_json(text)

@@ -56,6 +56,8 @@ class Owner(BaseModel):
         {"type": ["number", "null"], "enum": [1, 2.5, None]},
         {"type": "object", "const": {"a": 1}},
         {"type": "string", "const": "cat", "enum": ["cat"]},
+        {"type": "string", "const": "cat", "enum": [1, "cat"]},
+        {"const": "\ud800", "enum": ["\ud800"]},
         {"type": "number", "anyOf": [{"type": "integer"}, {"const": 2.5}]},
         {"$ref": "#/$defs/A", "description": "it", "$defs": {"A": {"type": "integer"}}},
         {"properties": {"a": {"type": "integer"}}, "required": ["a"]},

@@ -80,7 +80,7 @@ def json_of(answer: Answer) -> Any:
     except DataError as error:
         if _PAGE.match(answer.body):
             raise EngineError(_web_page(answer)) from None
-        what = f"{error}" if answer.body else "it is empty"
+        what = str(error) if answer.body else "it is empty"
         raise EngineError(
             Failure(
                 FailureKind.TRANSIENT,
