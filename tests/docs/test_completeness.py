@@ -84,6 +84,18 @@ def test_each_link_to_a_file_leads_somewhere(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_every_distribution_names_the_pythons_that_the_tests_run_on() -> None:
+    def pythons(path: Path) -> set[str]:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))["project"]["classifiers"]
+        return {each for each in given if each.startswith("Programming Language :: Python :: 3.")}
+
+    tested = pythons(ROOT / "pyproject.toml")  # where the session `pythons` has them from
+    assert tested
+    for folder in ("plugins", "contrib"):
+        for path in (ROOT / folder).glob("*/pyproject.toml"):
+            assert pythons(path) == tested
+
+
 def test_the_ci_runs_the_command_of_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     _, second, *_ = re.findall(r"^```bash\n(.*?)\n```", readme, re.MULTILINE | re.DOTALL)
