@@ -102,6 +102,7 @@ def test_a_fault_names_the_file_and_the_line(
     found = faults(rows(content))
     assert len(found) == 1
     assert found[0].startswith(fault)
+    assert not found[0].endswith(": ")  # without a reason
 
 
 def test_a_file_that_is_missing_or_a_directory_is_told_so(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def ask(text): return [Conversation([Message("user", text)])]
 
 def script(body: str) -> list[str]:
     # What a new release of something deprecates is no matter here.
-    kinds = ("DeprecationWarning", "PendingDeprecationWarning")
-    strict = ("-W", "error", *(word for kind in kinds for word in ("-W", f"ignore::{kind}")))
+    deprecated = ("-W", "ignore::DeprecationWarning", "-W", "ignore::PendingDeprecationWarning")
+    strict = ("-W", "error", *deprecated)
     return [sys.executable, *strict, "-c", COMMON + textwrap.dedent(body)]
 
 

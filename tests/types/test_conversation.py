@@ -140,6 +140,7 @@ def test_what_is_no_json_is_a_data_error(text: Any, fault: str) -> None:
     with pytest.raises(DataError) as caught:
         Conversation.from_json(text)
     assert str(caught.value).startswith(fault)
+    assert not str(caught.value).endswith(": ")  # without a reason
 
 
 def test_integers_of_any_size_below_the_limit_survive() -> None:
