@@ -32,7 +32,8 @@ EXAMPLE = "docs/examples/oumi-shout"
 PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 """Those of the classifiers."""
 
-PINNED = ("--constraint", "tests/tools.txt")
+TOOLS = "tests/tools.txt"
+PINNED = ("--constraint", TOOLS)
 """The exact version of each tool, for pip and uv: only the product's own dependencies float."""
 EVERYTHING = (
     ".[grammar]",
@@ -51,8 +52,8 @@ def install_everything(session: nox.Session, *more: str) -> None:
 def run_tests(session: nox.Session) -> None:
     # One run each, because each distribution has settings of its own; side by side, because tests
     # wait for processes and sockets much of the time.
+    side_by_side = ("-n", "auto", "--dist", "worksteal")
     for path in (".", *DISTRIBUTIONS):
-        side_by_side = ("-n", "auto", "--dist", "worksteal")
         run_pytest(session, path, "tests", "--ignore=tests/docs", *side_by_side)
 
 
@@ -70,18 +71,13 @@ def run_pytest(
 @contextmanager
 def checkout_left_alone(session: nox.Session) -> Iterator[None]:
     """Refuses files that tests leave in the checkout: they belong into a folder of the test's."""
-
-    def state() -> set[str]:
-        command = ("git", "status", "--porcelain", "--untracked-files=all")
-        listing = session.run(*command, external=True, silent=True, log=False)
-        return set(str(listing).splitlines())
-
     if not (ROOT / ".git").exists():
         yield
         return
-    before = state()
+    status = ("status", "--porcelain", "--untracked-files=all")
+    before = git(session, *status)
     yield
-    if left := state() - before:
+    if left := set(git(session, *status)).difference(before):
         session.error(f"the tests have written into the checkout: {', '.join(sorted(left))}")
 
 
@@ -126,7 +122,7 @@ def oldest(session: nox.Session) -> None:
     built_anew = [f"--refresh-package={name}" for name in names]
     install = ("uv", "pip", "install", "--quiet", "--reinstall", "--resolution", "lowest-direct")
     session.run(*install, *built_anew, *PINNED, *EVERYTHING)
-    session.run("python", "tests/oldest.py", "--but", "tests/tools.txt")
+    session.run("python", "tests/oldest.py", "--but", TOOLS)
     run_tests(session)
     # The kit is what strangers run, with the pytest that they have.
     session.run(*install, *built_anew, ".[testing]")
@@ -188,10 +184,14 @@ def demo(session: nox.Session) -> None:
 
 
 def tracked_files(session: nox.Session) -> list[str]:
-    listing = session.run(
-        *("git", "ls-files", "--cached", "--others", "--exclude-standard"), silent=True, log=False
-    )
-    return [name for name in str(listing).splitlines() if (ROOT / name).is_file()]
+    listed = git(session, "ls-files", "--cached", "--others", "--exclude-standard")
+    return [name for name in listed if (ROOT / name).is_file()]
+
+
+def git(session: nox.Session, *arguments: str) -> list[str]:
+    """The lines that a command of git prints."""
+    printed = session.run("git", *arguments, external=True, silent=True, log=False)
+    return str(printed).splitlines()
 
 
 @nox.session
