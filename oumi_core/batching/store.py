@@ -9,6 +9,7 @@ import secrets
 import shutil
 import time
 import warnings
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -102,8 +103,9 @@ class BatchStore:
         with explained(self.root):
             make_private(self.root)
             self._sweep()
-            # The name begins with the time, so that names sort by age.
-            name = f"batch-{time.strftime('%Y%m%d%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+            # The name begins with the time, so that names sort by age; to the microsecond, since
+            # several may be made in a second.
+            name = f"batch-{datetime.now(UTC):%Y%m%d%H%M%S%f}-{secrets.token_hex(4)}"
             folder = self.root / f"{_BUILDING}{name}"
             folder.mkdir(mode=0o700)
         try:
