@@ -160,17 +160,21 @@ def test_a_process_that_does_not_stop_the_engine_ends_all_the_same() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{PARIS}\n", "")
 
 
-def test_nobody_can_reach_the_model_from_outside() -> None:
+def test_nobody_can_reach_the_model_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     async def sockets(engine: LlamaCppEngine) -> list[str]:
         assert await answer(engine) == PARIS
         return [target for target in open_files() if target.startswith("socket:")]
 
-    inodes = {name[8:-1] for name in with_engine(new_engine(), sockets)}
+    # A folder of its own: the tests beside this one make sockets in the system's.
+    with tempfile.TemporaryDirectory(prefix="life-") as own:
+        monkeypatch.setattr(tempfile, "tempdir", own)
+        inodes = {name[8:-1] for name in with_engine(new_engine(), sockets)}
+        left = list(Path(own).iterdir())
     tcp = Path("/proc/self/net/tcp").read_text().splitlines()[1:]
 
     assert inodes
     assert [line for line in tcp if line.split()[9] in inodes] == []
-    assert list(Path(tempfile.gettempdir()).glob("oumi-llamacpp-*/s.sock")) == []
+    assert left == []
 
 
 def test_the_plugin_imports_nothing_heavy() -> None:
