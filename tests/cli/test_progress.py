@@ -74,7 +74,8 @@ def test_progress_stays_live_over_many_rows(here: Any) -> None:
     assert done.code == 0
     assert len(shown) >= 4
     counts = [event["rows"] for event in shown]
-    # It stands still while the input is checked, and while the output is written at the end.
+    assert counts == sorted(counts)
+    # It stands still only while the input is checked, and while the output is written at the end.
     answering = [count for count in counts if 0 < count < rows]
     assert len(answering) >= 2
     assert all(later > earlier for earlier, later in itertools.pairwise(answering))
